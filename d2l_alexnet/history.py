@@ -1,0 +1,48 @@
+"""What a run has measured: one row per epoch, in a file of one JSON object per line.
+
+Keys, where they apply: ``epoch``, ``loss`` (mean over the pass), ``running_train_accuracy``
+(summed during the pass), ``train_accuracy`` (after the epoch), ``valid_accuracy``,
+``test_accuracy``, ``learning_rate``, ``seconds`` and ``images_per_second`` (of the pass, without
+testing). Accuracies are fractions.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from d2l_alexnet.runtime import InputError
+
+
+def append_row(path, row):
+    """Add an epoch's row to a history file."""
+    with Path(path).open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def read_history(path):
+    """Read a history file.
+
+    Returns
+    -------
+    list of dict
+        In the order of the epochs.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, or a line of it is not a row.
+    """
+    rows = []
+    try:
+        lines = Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a history file ({error})") from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            row["epoch"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path}, line {number}: not a row of a history") from error
+        rows.append(row)
+    return rows

@@ -1,0 +1,82 @@
+"""How far a pass over the images has come: a bar on a terminal, now and then a line elsewhere."""
+
+from __future__ import annotations
+
+import time
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 30
+BATCHES_TO_MEASURE = 5
+
+
+class Progress:
+    """Show how a pass over the images is going, and once how long it will take.
+
+    Parameters
+    ----------
+    name : str
+        What to call the pass.
+    size : int
+        Images in the pass.
+    foretell : bool
+        Whether to say how long the pass will take, after a first batch, which pays for setting
+        up, and five more.
+    """
+
+    def __init__(self, name, size, foretell=False):
+        self.name, self.size, self.foretell = name, size, foretell
+        self.images = self.batches = 0
+        self.start = self.last_line = time.perf_counter()
+        self.bar = tqdm(desc=name, total=size, unit=" images", leave=False, disable=None)
+
+    def update(self, images, **figures):
+        """Count a batch as done, and show what has been measured so far."""
+        self.images += images
+        self.batches += 1
+        now = time.perf_counter()
+        if self.batches == 1:
+            self.first = now, self.images
+        elif self.foretell and self.batches == 1 + BATCHES_TO_MEASURE:
+            self._foretell(now)
+        shown = "".join(f", {key.replace('_', ' ')} {value:.3f}" for key, value in figures.items())
+        self.bar.set_postfix_str(shown[2:], refresh=False)
+        self.bar.update(images)
+        if self.bar.disable and now - self.last_line >= SECONDS_BETWEEN_LINES:
+            self.last_line = now
+            rate = self.images / (now - self.start)
+            print(
+                f"{self.name}: {self.images:,} of {self.size:,} images{shown}, "
+                f"{rate:.0f} images/s, {duration((self.size - self.images) / rate)} left",
+                flush=True,
+            )
+
+    def _foretell(self, now):
+        start, images = self.first
+        rate = (self.images - images) / (now - start)
+        tqdm.write(
+            f"A pass over the {self.size:,} images will take about {duration(self.size / rate)} "
+            f"here ({rate:.0f} images/s in the first batches), testing not included."
+        )
+
+    def close(self):
+        """Take the bar away."""
+        self.bar.close()
+
+
+def watched(data_iter, name, size):
+    """Pass on an iterator's batches while showing how far it has come."""
+    progress = Progress(name, size)
+    for X, y in data_iter:
+        yield X, y
+        progress.update(len(y))
+    progress.close()
+
+
+def duration(seconds):
+    """Write a number of seconds as people say it: '40 s', '7 min', '1.6 h'."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
