@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mxnet as mx
 from mxnet.gluon import nn
 
 
@@ -22,8 +23,8 @@ def alexnet(num_classes=10):
         Not yet initialised. Takes (N, C, H, W), any number of channels, at least 67 × 67 pixels;
         gives (N, num_classes) logits. 46,764,746 parameters for (N, 1, 224, 224) and 10 classes.
     """
-    net = nn.HybridSequential(prefix="")  # so that layers are called conv0, pool0, … every time
-    with net.name_scope():
+    with mx.name.NameManager():  # counts from conv0, pool0, … anew for every net
+        net = nn.HybridSequential()
         net.add(  # shapes are those of a (1, 1, 224, 224) image
             # A large window and a large stride: both sides shrink at once.
             nn.Conv2D(96, kernel_size=11, strides=4, activation="relu"),  # (1, 96, 54, 54)

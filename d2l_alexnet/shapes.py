@@ -82,38 +82,17 @@ def trace(net, input_shape):
         shapes_of_arguments, shapes, shapes_of_states = _infer(graph, input_shape)
     except mx.MXNetError as error:
         raise InputError(_misfit(graph, input_shape, error)) from error
-    parameter_shapes = dict(zip(graph.list_arguments(), shapes_of_arguments))
-    parameter_shapes.update(zip(graph.list_auxiliary_states(), shapes_of_states))
-    layers = []
+    names = graph.list_arguments() + graph.list_auxiliary_states()
+    parameter_shapes = dict(zip(names, shapes_of_arguments + shapes_of_states))
+    layers, counted = [], set()
     for (block, *_), input_shape, output_shape in zip(calls, shapes[::2], shapes[1::2]):
-        own = [parameter_shapes.pop(name, (0,)) for name in block.params]
-        layers.append(
-            Layer(
-                name=block.name,
-                kind=type(block).__name__,
-                output_shape=output_shape,
-                parameters=sum(map(math.prod, own)),
-                multiply_adds=_multiply_adds(block, own, input_shape, output_shape),
-            )
-        )
+        own = {name: parameter_shapes[name] for name in block.params if name in parameter_shapes}
+        parameters = sum(math.prod(own[name]) for name in own if name not in counted)
+        multiply_adds = _multiply_adds(block, own, input_shape, output_shape)
+        counted.update(own)
+        kind = type(block).__name__
+        layers.append(Layer(block.name, kind, output_shape, parameters, multiply_adds))
     return layers
-
-
-def smallest_input(net, channels):
-    """Find the smallest square image that a net takes.
-
-    Parameters
-    ----------
-    net : mxnet.gluon.HybridBlock
-    channels : int
-
-    Returns
-    -------
-    int or None
-        Its side in pixels; None if none up to 1,024 fits.
-    """
-    graph = mx.sym.Group([output for *_, output in _call_layers(net)])
-    return _smallest(graph, (1, channels))
 
 
 def _call_layers(net):
@@ -174,7 +153,7 @@ def _multiply_adds(block, own, input_shape, output_shape):
     if not isinstance(block, WEIGHTED):
         return 0
     values = input_shape if isinstance(block, TRANSPOSED) else output_shape
-    weight, *_ = own
+    weight, *_ = own.values()
     return math.prod(values) * math.prod(weight[1:])
 
 

@@ -1,0 +1,145 @@
+import json
+import sys
+
+import mxnet as mx
+import pytest
+from mxnet.gluon import nn
+from test_nets import TABLE
+
+from d2l_alexnet import shapes
+from d2l_alexnet.nets import alexnet
+from d2l_alexnet.runtime import InputError
+
+MULTIPLY_ADDS = {
+    "conv0": 96 * 54 * 54 * 11 * 11,
+    "conv1": 256 * 26 * 26 * 96 * 5 * 5,
+    "conv2": 384 * 12 * 12 * 256 * 3 * 3,
+    "conv3": 384 * 12 * 12 * 384 * 3 * 3,
+    "conv4": 256 * 12 * 12 * 384 * 3 * 3,
+    "dense0": 6400 * 4096,
+    "dense1": 4096 * 4096,
+    "dense2": 4096 * 10,
+}
+
+
+def test_alexnet_is_the_lectures_table():
+    layers = shapes.trace(alexnet(), (1, 1, 224, 224))
+    assert [(row.name, row.output_shape, row.parameters) for row in layers] == TABLE
+    assert {row.name: row.multiply_adds for row in layers if row.multiply_adds} == MULTIPLY_ADDS
+
+
+def test_a_trace_grows_with_the_batch():
+    one, eight = (shapes.trace(alexnet(), (n, 1, 224, 224)) for n in (1, 8))
+    assert [row.multiply_adds * 8 for row in one] == [row.multiply_adds for row in eight]
+    assert [row.parameters for row in one] == [row.parameters for row in eight]
+
+
+def test_a_layer_that_computes_twice_has_its_parameters_once():
+    net, dense = nn.HybridSequential(), nn.Dense(4, in_units=4)
+    net.add(dense, dense)
+    layers = shapes.trace(net, (3, 4, 1, 1))
+    assert [row.parameters for row in layers] == [20, 0]
+    assert [row.multiply_adds for row in layers] == [48, 48]
+
+
+def test_a_transposed_convolution_counts_its_inputs():
+    net = nn.HybridSequential()
+    net.add(nn.Conv2DTranspose(5, kernel_size=3, strides=2))
+    (row,) = shapes.trace(net, (1, 2, 4, 4))
+    assert row.output_shape == (1, 5, 9, 9)
+    assert row.multiply_adds == 2 * 4 * 4 * 5 * 3 * 3
+
+
+@pytest.mark.parametrize("side", [1, 20, 66])
+def test_too_small_an_input_names_the_smallest_that_fits(side):
+    with pytest.raises(InputError, match=r"the smallest square that does is \(2, 1, 67, 67\)$"):
+        shapes.trace(alexnet(), (2, 1, side, side))
+
+
+def test_the_smallest_input_computes_and_the_next_smaller_does_not():
+    net = alexnet()
+    net.initialize()
+    assert net(mx.nd.zeros((1, 1, 67, 67))).shape == (1, 10)
+    with pytest.raises(mx.MXNetError):
+        net(mx.nd.zeros((1, 1, 66, 66))).wait_to_read()
+
+
+def test_an_input_that_no_size_would_mend_is_explained():
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(4, kernel_size=1, in_channels=3))
+    with pytest.raises(InputError, match=r"input \(1, 2, 8, 8\) does not fit the net: "):
+        shapes.trace(net, (1, 2, 8, 8))
+
+
+def test_command_prints_as_the_lecture_does(run):
+    done = run("shapes", "--format", "lecture")
+    assert done.stdout.splitlines() == [f"{name} output shape:\t {s}" for name, s, _ in TABLE]
+
+
+def test_table_and_markdown_show_the_totals():
+    layers = shapes.trace(alexnet(), (1, 1, 224, 224))
+    assert shapes.as_table(layers).splitlines()[-1].split() == [
+        "total",
+        "46,764,746",
+        "938,146,176",
+    ]
+    markdown = shapes.as_markdown(layers).splitlines()
+    assert markdown[-1] == "| total |  |  | 46,764,746 | 938,146,176 |"
+    assert {line.count("|") for line in markdown} == {6}
+
+
+def test_json_holds_the_layers_and_the_totals(capsys):
+    shapes.main(["--format", "json", "--input", "1,3,100,120"])
+    trace = json.loads(capsys.readouterr().out)
+    assert trace["parameters"] == sum(layer["parameters"] for layer in trace["layers"])
+    assert trace["layers"][0]["output_shape"] == [1, 96, 23, 28]
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "parameters", "multiply_adds"),
+    [
+        ("alexnet", 224, 61_100_840, 714_188_480),
+        ("resnet18_v1", 224, 11_699_112, 1_814_073_344),
+        ("ssd_300_vgg16_atrous_voc", 300, 26_684_849, 31_373_537_792),
+    ],
+)
+def test_gluoncvs_nets(name, side, parameters, multiply_adds):
+    net, channels = shapes.build_net(f"gluoncv:{name}")
+    layers = shapes.trace(net, (1, channels, side, side))
+    assert sum(row.parameters for row in layers) == parameters
+    assert sum(row.multiply_adds for row in layers) == multiply_adds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--net", "lenet"], "--net lenet: no such net; choose alexnet or gluoncv:NAME"),
+        (["--net", "gluoncv:alexnot"], "GluonCV has no such net; similar: alexnet"),
+        (["--input", "1,1,32,32"], "the smallest square that does is (1, 1, 67, 67)"),
+        (["--input", "1,0,224,224"], "'1,0,224,224' is not four whole numbers above 0: N,C,H,W"),
+        (["--input", "224"], "'224' is not four whole numbers above 0: N,C,H,W"),
+        (["--format", "xml"], "invalid choice: 'xml'"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(run, arguments, message):
+    done = run("shapes", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_beside_pytorch_2_only_gluoncvs_nets_are_refused(tmp_path, run, monkeypatch):
+    """GluonCV refuses to be imported where it finds PyTorch 2; a stand-in is enough for that."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("__version__ = '2.1.0'\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = run("shapes", "--net", "gluoncv:alexnet")
+    assert done.returncode == 2
+    assert done.stderr.startswith("d2l_alexnet: GluonCV does not import here: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert run("shapes").returncode == 0
+
+
+def test_training_does_not_import_gluoncv(python):
+    done = python("import sys, d2l_alexnet.train; print('gluoncv' in sys.modules)")
+    assert done.stdout == "False\n", sys.version
