@@ -1,0 +1,53 @@
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import gluon
+
+from d2l_alexnet.evaluate import count_correct, delayed, evaluate_accuracy
+
+
+def test_count_correct_by_hand():
+    y_hat = mx.nd.array([[0.1, 0.9], [0.8, 0.2], [-1.0, -2.0], [0.0, 5.0]])
+    assert count_correct(y_hat, mx.nd.array([1, 1, 0, 0], dtype=np.int32)).asscalar() == 2
+
+
+@pytest.mark.parametrize("size", [1, 4, 9, 10])
+def test_accuracy_counts_every_image_also_in_a_ragged_last_batch(size):
+    """A net that gives its input back is right where the largest value is the label's."""
+    X = np.eye(10, dtype=np.float32)
+    y = np.arange(10, dtype=np.int32)
+    y[-3:] = 0  # three wrong, all in the last batch of 4
+    data_iter = gluon.data.DataLoader(gluon.data.ArrayDataset(X, y), batch_size=size)
+    assert evaluate_accuracy(gluon.nn.Lambda(lambda X: X), data_iter, mx.cpu()) == 0.7
+
+
+def test_dropout_is_off():
+    net = gluon.nn.Dropout(0.999)
+    data = [(mx.nd.eye(10), mx.nd.arange(10, dtype=np.int32))]
+    assert evaluate_accuracy(net, data, mx.cpu()) == 1
+
+
+def test_no_images_have_no_accuracy():
+    assert np.isnan(evaluate_accuracy(None, [], mx.cpu()))
+
+
+def test_evaluation_moves_the_data_to_the_nets_context():
+    net = gluon.nn.Dense(10)
+    net.initialize(ctx=mx.cpu(1))
+    data = [(mx.nd.ones((3, 4)), mx.nd.zeros((3,), dtype=np.int32))]
+    assert 0 <= evaluate_accuracy(net, data, mx.cpu(1)) <= 1
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 7])
+def test_delayed_passes_on_everything_in_order_and_runs_ahead_no_further(length):
+    made = []
+
+    def items():
+        for i in range(length):
+            made.append(i)
+            yield i
+
+    for n, item in enumerate(delayed(items(), delay=2)):
+        assert item == n
+        assert len(made) <= n + 3
+    assert made == list(range(length))
