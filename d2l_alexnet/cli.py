@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
+import signal
 import sys
+import threading
 
-from d2l_alexnet.runtime import InputError
+from d2l_alexnet.runtime import InputError, RunError
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -67,16 +70,72 @@ def positive(text):
     raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
 
 
+class Interrupted(KeyboardInterrupt):
+    """A run that ended because it was asked to, by Ctrl-C or SIGTERM, after saving itself.
+
+    Parameters
+    ----------
+    signum : int
+    message : str
+    """
+
+    def __init__(self, signum, message):
+        super().__init__(message)
+        self.signum = signum
+
+
+class StopRequest:
+    """Note Ctrl-C and SIGTERM until the program gets to a point where it can obey.
+
+    A second one ends the process at once, or where a notebook's kernel must live on, interrupts
+    it. Signals reach the main thread alone; elsewhere nothing is changed.
+
+    Attributes
+    ----------
+    signum : int or None
+        The signal that asked for a stop.
+    """
+
+    signum = None
+
+    def __enter__(self):
+        self._pid, self._before = os.getpid(), {}
+        if threading.current_thread() is threading.main_thread():
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                self._before[signum] = signal.signal(signum, self._note)
+        return self
+
+    def __exit__(self, *_):
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+
+    def _note(self, signum, frame):
+        for each, before in self._before.items():
+            signal.signal(each, before if "ipykernel" in sys.modules else signal.SIG_DFL)
+        if os.getpid() != self._pid:  # in a loader's worker, which inherited this
+            os.kill(os.getpid(), signum)
+        self.signum = signum
+
+    def obey(self, message):
+        """Raise `Interrupted` if a stop was asked for."""
+        if self.signum:
+            raise Interrupted(self.signum, message)
+
+
 def run(main):
     """Run a command's `main` and end the process.
 
-    The exit status is 0; 2 for bad input, with one line; 130 for Ctrl-C; 1 with a traceback for
-    a crash, which Python sees to.
+    The exit status is 0; 2 for bad input and 1 for a run that cannot go on, with one line each;
+    130 for Ctrl-C and 143 for SIGTERM; 1 with a traceback for a crash, which Python sees to.
     """
     try:
         main()
     except InputError as error:
         sys.exit(_say(error, status=2))
+    except RunError as error:
+        sys.exit(_say(error, status=1))
+    except Interrupted as stop:
+        sys.exit(_say(stop, status=128 + stop.signum))
     except KeyboardInterrupt:
         sys.exit(_say("interrupted", status=130))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
+import numpy as np
+
 BATCHES_AHEAD = 2  # enough to keep the device busy while the host prepares the next batch
 
 
@@ -23,15 +25,12 @@ def evaluate_accuracy(net, data_iter, ctx):
     float
         Correct predictions divided by the number of images; NaN if there are none.
     """
-    correct = total = 0
-    for size, right in delayed(_count(net, data_iter, ctx)):
-        correct, total = correct + int(right.asscalar()), total + size
-    return correct / total if total else float("nan")
-
-
-def _count(net, data_iter, ctx):
+    running = RunningSums(0)
     for X, y in data_iter:
-        yield len(y), count_correct(net(X.as_in_context(ctx)), y.as_in_context(ctx))
+        running.add(len(y), count_correct(net(X.as_in_context(ctx)), y.as_in_context(ctx)))
+    running.drain()
+    (correct,) = running.sums
+    return float(correct / running.images) if running.images else float("nan")
 
 
 def count_correct(y_hat, y):
@@ -52,15 +51,49 @@ def count_correct(y_hat, y):
     return (y_hat.argmax(axis=1) == y.astype(y_hat.dtype)).sum()
 
 
-def delayed(items, delay=BATCHES_AHEAD):
-    """Pass items on, each `delay` items later.
+class RunningSums:
+    """Add up what each batch gives, read from the device two batches late.
 
-    MXNet computes behind the program's back. Reading a result at once would leave the device idle
-    while the next batch is prepared; never reading one would pile up the whole pass in memory.
+    MXNet computes behind the program's back. Reading a batch's figures at once would leave the
+    device idle while the next batch is prepared; never reading them would pile up the whole pass
+    in memory.
+
+    Parameters
+    ----------
+    *sums : float
+        What to start from.
+    images : int
+        Images that these sums are of.
+
+    Attributes
+    ----------
+    sums : numpy.ndarray
+        float64, of the batches read so far.
+    images : int
+        How many images those are.
     """
-    waiting = deque()
-    for item in items:
-        waiting.append(item)
-        if len(waiting) > delay:
-            yield waiting.popleft()
-    yield from waiting
+
+    def __init__(self, *sums, images=0):
+        self.sums, self.images = np.array(sums, np.float64), images
+        self._waiting = deque()
+
+    @property
+    def waiting(self):
+        """How many batches have been added and not yet read."""
+        return len(self._waiting)
+
+    def add(self, size, values):
+        """Take a batch's images and its figures, an array on the device that is not waited for."""
+        self._waiting.append((size, values))
+        if len(self._waiting) > BATCHES_AHEAD:
+            self._read()
+
+    def drain(self):
+        """Wait for the batches that have not been read yet, up to the first that is not finite."""
+        while self._waiting and np.isfinite(self.sums).all():
+            self._read()
+
+    def _read(self):
+        size, values = self._waiting.popleft()
+        self.sums += values.asnumpy()
+        self.images += size

@@ -19,44 +19,50 @@ class Progress:
         What to call the pass.
     size : int
         Images in the pass.
+    done : int
+        Images of it that are done already.
     foretell : bool
         Whether to say how long the pass will take, after a first batch, which pays for setting
         up, and five more.
     """
 
-    def __init__(self, name, size, foretell=False):
-        self.name, self.size, self.foretell = name, size, foretell
-        self.images = self.batches = 0
+    def __init__(self, name, size, done=0, foretell=False):
+        self.name, self.size, self.done, self.before = name, size, done, done
+        self.foretell, self.batches = foretell, 0
         self.start = self.last_line = time.perf_counter()
-        self.bar = tqdm(desc=name, total=size, unit=" images", leave=False, disable=None)
+        self.bar = tqdm(
+            desc=name, total=size, initial=done, unit=" images", leave=False, disable=None
+        )
 
-    def update(self, images, **figures):
-        """Count a batch as done, and show what has been measured so far."""
-        self.images += images
-        self.batches += 1
+    def update(self, done, **figures):
+        """Show how many images are done, and what has been measured so far."""
+        if done == self.done:
+            return
         now = time.perf_counter()
+        self.batches += 1
         if self.batches == 1:
-            self.first = now, self.images
+            self.first = now, done
         elif self.foretell and self.batches == 1 + BATCHES_TO_MEASURE:
-            self._foretell(now)
+            self._foretell(now, done)
         shown = "".join(f", {key.replace('_', ' ')} {value:.3f}" for key, value in figures.items())
         self.bar.set_postfix_str(shown[2:], refresh=False)
-        self.bar.update(images)
+        self.bar.update(done - self.done)
+        self.done = done
         if self.bar.disable and now - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = now
-            rate = self.images / (now - self.start)
+            rate = (done - self.before) / (now - self.start)
             print(
-                f"{self.name}: {self.images:,} of {self.size:,} images{shown}, "
-                f"{rate:.0f} images/s, {duration((self.size - self.images) / rate)} left",
+                f"{self.name}: {done:,} of {self.size:,} images{shown}, "
+                f"{rate:.0f} images/s, {duration((self.size - done) / rate)} left",
                 flush=True,
             )
 
-    def _foretell(self, now):
+    def _foretell(self, now, done):
         start, images = self.first
-        rate = (self.images - images) / (now - start)
+        rate = (done - images) / (now - start)
         tqdm.write(
-            f"A pass over the {self.size:,} images will take about {duration(self.size / rate)} "
-            f"here ({rate:.0f} images/s in the first batches), testing not included."
+            f"A pass over {self.size:,} images takes about {duration(self.size / rate)} here "
+            f"({rate:.0f} images/s in the first batches), testing not included."
         )
 
     def close(self):
@@ -66,10 +72,11 @@ class Progress:
 
 def watched(data_iter, name, size):
     """Pass on an iterator's batches while showing how far it has come."""
-    progress = Progress(name, size)
+    progress, done = Progress(name, size), 0
     for X, y in data_iter:
         yield X, y
-        progress.update(len(y))
+        done += len(y)
+        progress.update(done)
     progress.close()
 
 

@@ -42,6 +42,10 @@ class InputError(ValueError):
     """Bad input, in one line: what is wrong, where, and what to do. Commands exit with status 2."""
 
 
+class RunError(RuntimeError):
+    """A run that cannot go on, in one line: what happened, and what to do. Exit status 1."""
+
+
 def prepare():
     """Make ``import mxnet`` work, on all the cores there are; the package calls it when imported.
 

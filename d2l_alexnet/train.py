@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import platform
-import re
-import sys
 import time
 from pathlib import Path
 
@@ -15,22 +10,30 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
-import d2l_alexnet
-from d2l_alexnet import cli, figures, runtime, shapes
+from d2l_alexnet import checkpoint, cli, runs, runtime, shapes
+from d2l_alexnet.checkpoint import State
 from d2l_alexnet.data import load_data_fashion_mnist
-from d2l_alexnet.evaluate import count_correct, delayed, evaluate_accuracy
-from d2l_alexnet.history import append_row
+from d2l_alexnet.evaluate import RunningSums, count_correct, evaluate_accuracy
 from d2l_alexnet.nets import NETS
 from d2l_alexnet.progress import Progress, watched
 from d2l_alexnet.recipes import RECIPES
-from d2l_alexnet.runtime import InputError
+from d2l_alexnet.runtime import InputError, RunError
 
+MAY_CHANGE = ("num_epochs", "lr")  # when a run is resumed, besides where and by whom it is computed
 EPILOG = """lecture: five passes over 60,000 images, as published: 17 s a pass on the lecture's GPU,
 about 35 min on two CPU cores. quick: one pass over a few thousand of them, some minutes on two
 cores. Every run measures its first batches and says how long a pass takes on this machine."""
 
 
-def train(recipe, ctx="auto", seed=0, num_workers=4, data_dir=None, out=None):
+def train(
+    recipe,
+    ctx="auto",
+    seed=0,
+    num_workers=4,
+    data_dir=None,
+    out=None,
+    checkpoint_minutes=5,
+):
     """Train a net by a recipe and write what came of it into a run folder.
 
     Parameters
@@ -47,7 +50,9 @@ def train(recipe, ctx="auto", seed=0, num_workers=4, data_dir=None, out=None):
         Folder of the data set's files.
     out : path, optional
         The run folder, new or empty; ``runs/<recipe>-<time>`` if not given. It gets args.json
-        (all settings, versions, device), history.jsonl, curves.png and net.params.
+        (all settings, versions, device), history.jsonl, curves.png, net.params and checkpoints.
+    checkpoint_minutes : float
+        Minutes between two checkpoints inside an epoch.
 
     Returns
     -------
@@ -58,10 +63,60 @@ def train(recipe, ctx="auto", seed=0, num_workers=4, data_dir=None, out=None):
     ------
     InputError
         For bad input; nothing has then been written.
+    RunError
+        When the loss is not finite any more, a worker dies, or a file cannot be written.
+    Interrupted
+        After Ctrl-C or SIGTERM; the run can be resumed.
     """
+    return _run(
+        recipe, ctx, seed, num_workers, data_dir, runs.new_folder(recipe, out), checkpoint_minutes
+    )
+
+
+def resume(folder, changes=None, ctx="auto", num_workers=4, data_dir=None, checkpoint_minutes=5):
+    """Go on with a run from its newest sound checkpoint.
+
+    On a CPU it ends with the same weights, bit for bit, as if it had never been interrupted.
+
+    Parameters
+    ----------
+    folder : path
+        The run folder.
+    changes : dict of str to value, optional
+        Settings to change; only `num_epochs` and `lr` may differ from what they were.
+    ctx, num_workers, data_dir, checkpoint_minutes
+        As for `train`; any of them may differ.
+
+    Returns
+    -------
+    list of dict
+        The whole history.
+
+    Raises
+    ------
+    InputError, RunError, Interrupted
+        As for `train`, and for a setting that may not change.
+    """
+    recipe, seed = runs.read_settings(folder)
+    before = dict(vars(recipe), seed=seed, recipe=recipe.name)
+    for name, value in (changes or {}).items():
+        if name not in MAY_CHANGE and value != before[name]:
+            raise InputError(
+                f"--{name.replace('_', '-')} {value}: cannot change when a run is resumed; "
+                f"{folder} has {before[name]}"
+            )
+    recipe = dataclasses.replace(
+        recipe, **{name: value for name, value in (changes or {}).items() if name in MAY_CHANGE}
+    )
+    return _run(
+        recipe, ctx, seed, num_workers, data_dir, Path(folder), checkpoint_minutes, resumed=True
+    )
+
+
+def _run(recipe, ctx, seed, num_workers, data_dir, out, checkpoint_minutes, resumed=False):
+    """Load the data, build the net, train it: what `train` and `resume` have in common."""
     ctx, why = runtime.choose_context(ctx)
     net = build_net(recipe)
-    out = check_run_folder(out or Path("runs", f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
     train_iter, test_iter = load_data_fashion_mnist(
         recipe.batch_size,
         recipe.resize,
@@ -71,12 +126,21 @@ def train(recipe, ctx="auto", seed=0, num_workers=4, data_dir=None, out=None):
         data_dir,
         pin_memory=ctx.device_type == "gpu",
     )
-    with train_iter, test_iter:
-        make_run_folder(out, dict(recipe=dataclasses.asdict(recipe), seed=seed, ctx=str(ctx)))
-        print(f"Recipe {recipe.name} on {ctx}: {why}. {describe_device()}. Run folder: {out}")
+    with train_iter, test_iter, runs.locked(out), cli.StopRequest() as stop:
         initialize(net, recipe, ctx, seed)
         trainer = make_trainer(net, recipe, steps=recipe.num_epochs * len(train_iter))
-        return fit(net, train_iter, test_iter, trainer, recipe, ctx, out)
+        state = State()
+        if resumed:
+            state, damaged = checkpoint.load(out, net, trainer)
+            for problem in damaged:
+                print(f"{problem}; taking an older one")
+        if state.epoch > recipe.num_epochs:
+            print(f"{out} is finished, {recipe.num_epochs} epochs; --epochs would add some")
+            return state.history
+        runs.write_settings(out, recipe, seed, ctx)
+        print(f"Recipe {recipe.name} on {ctx}: {why}. {runs.describe_device()}. Run folder: {out}")
+        keeper = checkpoint.Keeper(out, net, trainer, checkpoint_minutes, stop)
+        return fit(net, train_iter, test_iter, trainer, recipe, seed, ctx, state, keeper)
 
 
 def build_net(recipe):
@@ -95,6 +159,7 @@ def initialize(net, recipe, ctx, seed):
     np.random.seed(seed)
     initializer = mx.init.create(recipe.initializer, **recipe.initializer_params)
     net.initialize(initializer, ctx=ctx, force_reinit=True)
+    net(mx.nd.zeros((1, 1, recipe.resize, recipe.resize), ctx=ctx))  # now weights have shapes
     net.hybridize(static_alloc=True, static_shape=True)
 
 
@@ -111,71 +176,105 @@ def make_trainer(net, recipe, steps):
     return gluon.Trainer(net.collect_params(), recipe.optimizer, settings)
 
 
-def fit(net, train_iter, test_iter, trainer, recipe, ctx, out):
-    """Train for the recipe's epochs; after each, test, and write the run folder's files."""
-    history = []
-    for epoch in range(1, recipe.num_epochs + 1):
-        start = time.perf_counter()
-        row = dict(epoch=epoch, **train_epoch(net, train_iter, trainer, recipe, ctx, epoch))
-        batches = watched(test_iter, "testing", len(test_iter.dataset))
-        row["test_accuracy"] = evaluate_accuracy(net, batches, ctx)
-        row["learning_rate"] = trainer.learning_rate
-        row["seconds"] = time.perf_counter() - start
-        history.append(row)
-        append_row(out / "history.jsonl", row)
-        figures.curves(history, recipe.published).savefig(out / "curves.png", dpi=150)
-        save_parameters(net, out / "net.params")
-        print(lecture_line(row), flush=True)
-    return history
-
-
-def train_epoch(net, train_iter, trainer, recipe, ctx, epoch):
-    """Go over the training images once, learning from each batch.
-
-    Loss and accuracy are summed *as the pass goes on*, while the net changes and dropout is
-    active: the running training accuracy is that of no one net.
+def fit(net, train_iter, test_iter, trainer, recipe, seed, ctx, state, keeper):
+    """Train from where `state` stands to the recipe's last epoch, testing after each.
 
     Returns
     -------
-    dict
-        ``loss``, ``running_train_accuracy`` and ``images_per_second``.
+    list of dict
+        The history, which is also in the run folder.
     """
-    loss_sum = correct = n = 0
-    start = time.perf_counter()
-    progress = Progress(f"epoch {epoch}", len(train_iter.dataset), foretell=epoch == 1)
-    for size, sums in delayed(steps(net, train_iter, trainer, recipe.batch_size, ctx)):
-        batch_loss, batch_correct = sums.asnumpy().tolist()
-        loss_sum, correct, n = loss_sum + batch_loss, correct + batch_correct, n + size
-        progress.update(size, loss=loss_sum / n, running_accuracy=correct / n)
-    progress.close()
-    return dict(
-        loss=loss_sum / n,
-        running_train_accuracy=correct / n,
-        images_per_second=n / (time.perf_counter() - start),
-    )
+    while state.epoch <= recipe.num_epochs:
+        start = time.perf_counter() - state.seconds
+        train_epoch(net, train_iter, trainer, recipe, seed, ctx, state, keeper)
+        row = dict(
+            epoch=state.epoch,
+            loss=state.loss_sum / state.images,
+            running_train_accuracy=state.correct / state.images,
+            images_per_second=state.images / state.seconds,
+        )
+        batches = keeper.unless_stopped(watched(test_iter, "testing", test_iter.images), state)
+        row["test_accuracy"] = evaluate_accuracy(net, batches, ctx)
+        row["learning_rate"] = trainer.learning_rate
+        row["seconds"] = time.perf_counter() - start
+        print(lecture_line(row), flush=True)
+        state = State(state.steps, state.epoch + 1, history=[*state.history, row])
+        runs.write_results(keeper.folder, net, recipe, state.history)
+        keeper.save(state)
+    return state.history
 
 
-def steps(net, train_iter, trainer, batch_size, ctx):
-    """Take a step for every batch: the inner loop of the lecture.
+def train_epoch(net, train_iter, trainer, recipe, seed, ctx, state, keeper):
+    """Go over the training images once, learning from each batch; `state` tells of them.
 
-    Yields
-    ------
-    size : int
-        Images in the batch.
-    sums : mxnet.nd.NDArray
-        (2,): the sum of their losses and the number of correct predictions, on the device and
-        not waited for.
+    Loss and accuracy are summed *as the pass goes on*, while the net changes and dropout is
+    active: the running training accuracy is that of no one net.
     """
+    running = RunningSums(state.loss_sum, state.correct, images=state.images)
+    progress = Progress(f"epoch {state.epoch}", train_iter.images, state.images, not state.history)
     loss = gluon.loss.SoftmaxCrossEntropyLoss()
     loss.hybridize(static_alloc=True, static_shape=True)
-    for X, y in train_iter:
-        X, y = X.as_in_context(ctx), y.as_in_context(ctx)  # (N, 1, 224, 224), (N,)
-        with autograd.record():
-            y_hat = net(X)  # (N, 10)
-            l = loss(y_hat, y)  # (N,)
-        l.backward()
-        trainer.step(batch_size)
-        yield len(y), mx.nd.concat(l.sum(), count_correct(y_hat, y), dim=0)
+    start = time.perf_counter() - state.seconds
+    for X, y in train_iter.from_batch(state.epoch, state.batches):
+        mx.random.seed(seed_of_step(seed, state.steps), ctx=ctx)
+        running.add(len(y), step(net, loss, trainer, X, y, recipe.batch_size, ctx))
+        state.steps, state.batches = state.steps + 1, state.batches + 1
+        check_finite(running, state, trainer)
+        progress.update(running.images, **means(running))
+        if keeper.due:
+            settle(running, state, trainer, start)
+            keeper.save(state)
+    settle(running, state, trainer, start)
+    progress.close()
+
+
+def step(net, loss, trainer, X, y, batch_size, ctx):
+    """Learn from one batch: the inside of the lecture's loop.
+
+    Returns
+    -------
+    mxnet.nd.NDArray
+        (2,): the sum of the batch's losses and the number of correct predictions, on the device
+        and not waited for.
+    """
+    X, y = X.as_in_context(ctx), y.as_in_context(ctx)  # (N, 1, 224, 224), (N,)
+    with autograd.record():
+        y_hat = net(X)  # (N, 10)
+        l = loss(y_hat, y)  # (N,)
+    l.backward()
+    trainer.step(batch_size)
+    return mx.nd.concat(l.sum(), count_correct(y_hat, y), dim=0)
+
+
+def settle(running, state, trainer, start):
+    """Wait for the batches under way, and note in `state` what all of the pass so far gave."""
+    running.drain()
+    check_finite(running, state, trainer)
+    state.loss_sum, state.correct = running.sums.tolist()
+    state.images, state.seconds = running.images, time.perf_counter() - start
+
+
+def means(running):
+    """Give loss and accuracy per image; nothing before the first batch has been read."""
+    if not running.images:
+        return {}
+    loss_sum, correct = running.sums.tolist()
+    return dict(loss=loss_sum / running.images, running_accuracy=correct / running.images)
+
+
+def check_finite(running, state, trainer):
+    """Stop the run where its loss has become infinite or not a number."""
+    if not np.isfinite(running.sums).all():
+        raise RunError(
+            f"epoch {state.epoch}: the loss is no longer finite, at step "
+            f"{state.steps - running.waiting} and learning rate {trainer.learning_rate:g}; "
+            "start anew with a lower --lr"
+        )
+
+
+def seed_of_step(seed, steps):
+    """Derive the seed of one step's dropout, so that it does not matter where a run resumed."""
+    return int(np.random.SeedSequence([seed, steps]).generate_state(1)[0] >> 1)
 
 
 def lecture_line(row):
@@ -187,69 +286,13 @@ def lecture_line(row):
     )
 
 
-def check_run_folder(out):
-    """Refuse a run folder that has something in it or cannot be written, before work is done."""
-    out = Path(out)
-    if out.is_dir() and any(out.iterdir()):
-        raise InputError(f"--out {out}: not empty; name a new folder")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: there is a file of that name; name a new folder")
-    nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError(f"--out {out}: cannot write in {nearest}; name another folder")
-    return out
-
-
-def make_run_folder(out, settings):
-    """Make the run folder, with all in it that it takes to repeat the run."""
-    settings = dict(
-        **settings,
-        argv=sys.argv,
-        device=describe_device(),
-        python=platform.python_version(),
-        numpy=np.__version__,
-        mxnet=mx.__version__,
-        d2l_alexnet=d2l_alexnet.__version__,
-    )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "args.json").write_text(json.dumps(settings, indent=2) + "\n")
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot write there ({error.strerror})") from error
-
-
-def describe_device():
-    """Name the processor and the threads that MXNet has."""
-    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    threads = os.environ.get("OMP_NUM_THREADS", "?")
-    return f"{names[0] if names else platform.machine()}, {threads} threads"
-
-
-def save_parameters(net, path):
-    """Write the net's weights to a file, which is always a whole one."""
-    partial = path.with_suffix(".partial")
-    net.save_parameters(str(partial))
-    partial.replace(path)
-
-
 def main(argv=None):
     """Read the command line, train, and return the history."""
     parser = cli.Parser("train", "Train AlexNet on Fashion-MNIST.")
     parser.epilog = EPILOG
-    parser.add_argument("--recipe", choices=RECIPES, default="lecture", help="what to do")
+    parser.add_argument("--recipe", choices=RECIPES, help="what to do; lecture if not given")
     parser.add_argument(
         "--ctx", default="auto", help="auto (the GPU if there is a usable one), cpu, gpu or gpu:N"
-    )
-    changes = parser.add_argument_group("changes to the recipe")
-    changes.add_argument("--epochs", type=cli.whole(1), dest="num_epochs", metavar="N")
-    changes.add_argument("--batch-size", type=cli.whole(1), metavar="N")
-    changes.add_argument("--lr", type=cli.positive, help="learning rate")
-    changes.add_argument("--resize", type=cli.whole(1), metavar="N", help="pixels a side")
-    changes.add_argument(
-        "--train-size",
-        type=cli.whole(1, 60_000),
-        metavar="N",
-        help="take only the first N training images",
     )
     parser.add_argument(
         "--num-workers",
@@ -258,14 +301,41 @@ def main(argv=None):
         metavar="N",
         help="processes that prepare batches, at most one a core",
     )
-    parser.add_argument("--seed", type=cli.whole(0, 2**31 - 1), default=0, metavar="N", help="seed")
-    parser.add_argument("--out", help="run folder, new; runs/RECIPE-TIME if not given")
+    parser.add_argument("--seed", type=cli.whole(0, 2**31 - 1), metavar="N", help="0 if not given")
+    parser.add_argument(
+        "--out", metavar="DIR", help="new run folder; runs/RECIPE-TIME if not given"
+    )
+    parser.add_argument("--resume", metavar="DIR", help="go on with the run of this folder")
+    parser.add_argument(
+        "--checkpoint-minutes",
+        type=cli.positive,
+        default=5,
+        metavar="X",
+        help="minutes between two checkpoints",
+    )
     cli.add_data_dir(parser)
+    changes = parser.add_argument_group("changes to the recipe")
+    changes.add_argument("--epochs", type=cli.whole(1), dest="num_epochs", metavar="N")
+    changes.add_argument("--batch-size", type=cli.whole(1), metavar="N")
+    changes.add_argument("--lr", type=cli.positive, metavar="X", help="learning rate")
+    changes.add_argument("--resize", type=cli.whole(1), metavar="N", help="pixels a side")
+    changes.add_argument(
+        "--train-size",
+        type=cli.whole(1, 60_000),
+        metavar="N",
+        help="take only the first N training images",
+    )
     args = vars(parser.parse_args(argv))
-    recipe = RECIPES[args.pop("recipe")]
-    fields = [field.name for field in dataclasses.fields(recipe) if field.name in args]
-    given = {name: value for name in fields if (value := args.pop(name)) is not None}
-    return train(dataclasses.replace(recipe, **given), **args)
+    where = {
+        name: args.pop(name) for name in ("ctx", "num_workers", "data_dir", "checkpoint_minutes")
+    }
+    folder, out = args.pop("resume"), args.pop("out")
+    given = {name: value for name, value in args.items() if value is not None}
+    if folder:
+        return resume(folder, given, **where)
+    recipe = RECIPES[given.pop("recipe", "lecture")]
+    seed = given.pop("seed", 0)
+    return train(dataclasses.replace(recipe, **given), seed=seed, out=out, **where)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from mxnet import gluon
 
-from d2l_alexnet.evaluate import count_correct, delayed, evaluate_accuracy
+from d2l_alexnet.evaluate import RunningSums, count_correct, evaluate_accuracy
 
 
 def test_count_correct_by_hand():
@@ -38,16 +38,20 @@ def test_evaluation_moves_the_data_to_the_nets_context():
     assert 0 <= evaluate_accuracy(net, data, mx.cpu(1)) <= 1
 
 
-@pytest.mark.parametrize("length", [0, 1, 2, 3, 7])
-def test_delayed_passes_on_everything_in_order_and_runs_ahead_no_further(length):
-    made = []
+def test_sums_are_read_two_batches_late_and_none_is_lost():
+    running = RunningSums(100, 0, images=7)
+    for n in range(1, 6):
+        running.add(10, mx.nd.array([n, 1]))
+        assert running.waiting == min(n, 2)
+        assert running.images == 7 + 10 * max(0, n - 2)
+    running.drain()
+    assert (running.sums.tolist(), running.images, running.waiting) == ([115, 5], 57, 0)
 
-    def items():
-        for i in range(length):
-            made.append(i)
-            yield i
 
-    for n, item in enumerate(delayed(items(), delay=2)):
-        assert item == n
-        assert len(made) <= n + 3
-    assert made == list(range(length))
+def test_reading_stops_at_the_first_batch_that_is_not_finite():
+    running = RunningSums(0)
+    for value in (1, float("nan"), 3):
+        running.add(1, mx.nd.array([value]))
+    running.drain()
+    assert np.isnan(running.sums).all()
+    assert running.waiting == 1

@@ -1,14 +1,13 @@
 import pytest
 
 from d2l_alexnet import figures
-from d2l_alexnet.history import append_row, read_history
+from d2l_alexnet.history import read_history, write_history
 from d2l_alexnet.recipes import LECTURE
 from d2l_alexnet.runtime import InputError
 
 
 def test_rows_come_back_as_they_went_in(tmp_path):
-    for row in LECTURE.published:
-        append_row(tmp_path / "history.jsonl", row)
+    write_history(tmp_path / "history.jsonl", LECTURE.published)
     assert read_history(tmp_path / "history.jsonl") == list(LECTURE.published)
 
 

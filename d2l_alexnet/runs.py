@@ -1,0 +1,159 @@
+"""The run folder: what was asked for, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import platform
+import re
+import sys
+import time
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+
+import d2l_alexnet
+from d2l_alexnet import figures
+from d2l_alexnet.history import write_history
+from d2l_alexnet.recipes import RECIPES, Recipe
+from d2l_alexnet.runtime import InputError, RunError
+
+SETTINGS = "args.json"
+
+
+def new_folder(recipe, out=None):
+    """Choose the folder of a new run; it is refused before any work is done if it cannot be had.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    out : path, optional
+        ``runs/<recipe>-<time>`` if it is not given.
+
+    Returns
+    -------
+    pathlib.Path
+        Not made yet.
+
+    Raises
+    ------
+    InputError
+        When there is something in it, or it cannot be written.
+    """
+    out = Path(out or f"runs/{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError(f"--out {out}: not empty; name a new folder")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: there is a file of that name; name a new folder")
+    nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"--out {out}: cannot write in {nearest}; name another folder")
+    return out
+
+
+def write_settings(out, recipe, seed, ctx):
+    """Write down all that it takes to repeat the run."""
+    settings = dict(
+        recipe={k: v for k, v in dataclasses.asdict(recipe).items() if k != "published"},
+        seed=seed,
+        ctx=str(ctx),
+        argv=sys.argv,
+        device=describe_device(),
+        python=platform.python_version(),
+        numpy=np.__version__,
+        mxnet=mx.__version__,
+        d2l_alexnet=d2l_alexnet.__version__,
+    )
+    with writing(out / SETTINGS) as partial:
+        partial.write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def read_settings(out):
+    """Read the recipe and the seed of a run.
+
+    Returns
+    -------
+    recipe : Recipe
+    seed : int
+
+    Raises
+    ------
+    InputError
+        When the folder is not that of a run.
+    """
+    path = Path(out, SETTINGS)
+    try:
+        settings = json.loads(path.read_text())
+        recipe = Recipe(**settings["recipe"])
+        known = RECIPES.get(recipe.name)
+        return dataclasses.replace(recipe, published=known.published if known else ()), int(
+            settings["seed"]
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: not the settings of a run ({error})") from error
+
+
+def write_results(out, net, recipe, history):
+    """Write the history, the curves and the net's weights, each file whole or not at all."""
+    with writing(out / "history.jsonl") as partial:
+        write_history(partial, history)
+    with writing(out / "curves.png") as partial:
+        figures.curves(history, recipe.published).savefig(partial, dpi=150, format="png")
+    with writing(out / "net.params") as partial:
+        net.save_parameters(str(partial))
+
+
+def describe_device():
+    """Name the processor and the threads that MXNet has."""
+    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    threads = os.environ.get("OMP_NUM_THREADS", "?")
+    return f"{names[0] if names else platform.machine()}, {threads} threads"
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Keep a run folder, made if need be, to oneself until the process ends, however it ends.
+
+    Raises
+    ------
+    InputError
+        When it cannot be made, or another process has it.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"--out {folder}: cannot write there ({error.strerror})") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{folder}: another run is writing there") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing(path):
+    """Give the name of a file to write, which then takes the place of `path`, whole or not at all.
+
+    Raises
+    ------
+    RunError
+        When that fails; the partial file is removed and `path` is as it was.
+    """
+    partial = path.with_suffix(".partial")
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise RunError(f"{path}: cannot write it ({error.strerror or error})") from error
