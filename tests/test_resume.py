@@ -1,0 +1,254 @@
+"""Runs that are stopped, killed, starved and resumed: real processes, real signals."""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from d2l_alexnet import checkpoint
+from d2l_alexnet.history import read_history
+
+# The real command and the real net, on a few real images so that a run takes seconds. What is in
+# the file is all that a run needs to read.
+SMALL_RUN = """
+import numpy as np
+import d2l_alexnet
+from d2l_alexnet import cli, data, train
+with np.load({images!r}) as file:
+    small = (file["a"], file["b"]), (file["c"], file["d"])
+data.fashion_mnist = lambda data_dir=None: small
+cli.run(train.main)
+"""
+SETTINGS = ["--resize", "67", "--epochs", "2", "--batch-size", "8", "--ctx", "cpu"]
+EVERY_STEP = ["--checkpoint-minutes", "0.0001"]
+TIMES = ("seconds", "images_per_second")
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory, fashion_mnist):
+    """Write the code of a small run."""
+    (train_images, train_labels), (test_images, test_labels) = fashion_mnist
+    path = tmp_path_factory.mktemp("small") / "images.npz"
+    np.savez(path, a=train_images[:96], b=train_labels[:96], c=test_images[:70], d=test_labels[:70])
+    return SMALL_RUN.format(images=str(path))
+
+
+@pytest.fixture
+def start(small_run, command):
+    """Start a small run."""
+    return lambda *arguments, **settings: command("-c", small_run, *arguments, **settings)
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(small_run, tmp_path_factory):
+    """The run folder of a small run that nothing disturbed."""
+    out = tmp_path_factory.mktemp("uninterrupted") / "run"
+    done = subprocess.run([sys.executable, "-c", small_run, *SETTINGS, "--out", str(out)])
+    assert done.returncode == 0
+    return out
+
+
+def result(folder):
+    """Give the weights and the history of a run, without what depends on the clock."""
+    weights = mx.nd.load(str(folder / "net.params"))
+    history = [
+        {key: value for key, value in row.items() if key not in TIMES}
+        for row in read_history(folder / "history.jsonl")
+    ]
+    return {name: array.asnumpy().tobytes() for name, array in weights.items()}, history
+
+
+def wait_for_checkpoint(folder, process, more_than=0):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        newest = checkpoint.find(folder)[:1]
+        if newest and newest[0].name > f"checkpoint-{more_than:09d}.npz":
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no checkpoint; {process.communicate()[0]}")
+
+
+def test_killed_at_any_moment_and_resumed_the_run_ends_the_same(start, uninterrupted, tmp_path):
+    """Twenty SIGKILLs at random moments, then a run to the end."""
+    moments = random.Random(0)
+    folder, kills = tmp_path / "run", 0
+    while True:
+        begun = (folder / "args.json").exists()
+        where = ["--resume", folder] if begun else [*SETTINGS, "--out", folder]
+        process = start(*where, *EVERY_STEP)
+        if kills < 20:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=moments.uniform(1, 6))
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+                kills += 1
+                continue
+        said = process.communicate()[0]
+        assert process.returncode == 0, said
+        if kills >= 20:
+            break
+    assert result(folder) == result(uninterrupted)
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_saves_itself_and_says_how_to_go_on(
+    start, uninterrupted, tmp_path, sent, status
+):
+    process = start(*SETTINGS, "--out", tmp_path / "run", "--num-workers", 2)
+    process.stdout.readline()
+    assert process.stdout.readline().startswith("A pass over 96 images takes about ")
+    process.send_signal(sent)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == status
+    again = f"python -m d2l_alexnet.train --resume {tmp_path / 'run'}"
+    assert said == f"d2l_alexnet: saved; to go on: {again}\n"
+    assert process.others() == []
+    assert len(checkpoint.find(tmp_path / "run")) == 1
+    process = start("--resume", tmp_path / "run")
+    assert process.wait() == 0
+    assert result(tmp_path / "run") == result(uninterrupted)
+
+
+def test_a_second_ctrl_c_ends_at_once(start, tmp_path):
+    process = start(*SETTINGS, "--out", tmp_path / "run", "--batch-size", 128)
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    assert process.wait(timeout=5) != 0
+    assert time.monotonic() - asked < 2
+    time.sleep(1)
+    assert process.others() == []
+
+
+def test_a_finished_run_says_so_and_more_epochs_can_be_added(start, uninterrupted, tmp_path):
+    folder = shutil.copytree(uninterrupted, tmp_path / "run")
+    process = start("--resume", folder)
+    assert process.communicate()[0] == f"{folder} is finished, 2 epochs; --epochs would add some\n"
+    process = start("--resume", folder, "--epochs", 3, "--lr", 0.02)
+    assert process.wait() == 0
+    rows = read_history(folder / "history.jsonl")
+    assert rows[:2] == read_history(uninterrupted / "history.jsonl")
+    assert (rows[2]["epoch"], rows[2]["learning_rate"]) == (3, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "was"),
+    [
+        ("--batch-size", 32, 16),
+        ("--resize", 80, 67),
+        ("--seed", 1, 0),
+        ("--recipe", "quick", "lecture"),
+    ],
+)
+def test_other_settings_may_not_change(start, uninterrupted, option, value, was):
+    process = start("--resume", uninterrupted, option, value)
+    said = process.communicate()[0]
+    assert process.returncode == 2
+    assert said == (
+        f"d2l_alexnet: {option} {value}: cannot change when a run is resumed; "
+        f"{uninterrupted} has {was}\n"
+    )
+
+
+def test_a_folder_that_is_no_run_cannot_be_resumed(start, tmp_path):
+    (tmp_path / "args.json").write_text('{"recipe": {"name": "x", "colour": 1}, "seed": 0}')
+    for folder in (tmp_path, tmp_path / "none"):
+        process = start("--resume", folder)
+        said = process.communicate()[0]
+        assert process.returncode == 2
+        assert said.startswith(f"d2l_alexnet: {folder}/args.json: not the settings of a run (")
+        assert said.count("\n") == 1
+    assert not (tmp_path / "none").exists()
+
+
+def test_two_runs_in_one_folder_are_one_too_many(start, tmp_path):
+    first = start(*SETTINGS, "--out", tmp_path / "run")
+    first.stdout.readline()
+    second = start("--resume", tmp_path / "run")
+    assert second.communicate()[0] == f"d2l_alexnet: {tmp_path}/run: another run is writing there\n"
+    assert second.returncode == 2
+    assert first.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "cause"),
+    [
+        (signal.SIGKILL, "killed by SIGKILL: most likely the machine ran out of memory; use a "),
+        (signal.SIGBUS, "killed by SIGBUS: shared memory (/dev/shm) is full; make it larger, "),
+        (signal.SIGSEGV, "killed by SIGSEGV: try --num-workers 0"),
+    ],
+)
+def test_a_dead_worker_is_noticed_within_seconds(start, tmp_path, sent, cause):
+    process = start(*SETTINGS, "--epochs", 200, "--out", tmp_path / "run", "--num-workers", 2)
+    process.stdout.readline()
+    for worker in process.others():
+        os.kill(worker, sent)
+    killed = time.monotonic()
+    said = process.communicate(timeout=30)[0]
+    assert time.monotonic() - killed < 15
+    assert process.returncode == 1
+    assert f"d2l_alexnet: a loader's worker was {cause}" in said.splitlines()[-1]
+    assert process.others() == []
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(start, tmp_path):
+    process = start(*SETTINGS, "--lr", 1e6, "--out", tmp_path / "run", *EVERY_STEP)
+    said = process.communicate()[0]
+    assert process.returncode == 1
+    last = said.splitlines()[-1]
+    assert last.startswith("d2l_alexnet: epoch 1: the loss is no longer finite, at step ")
+    assert last.endswith("and learning rate 1e+06; start anew with a lower --lr")
+    for path in checkpoint.find(tmp_path / "run"):
+        _, arrays = checkpoint.read(path)
+        assert all(np.isfinite(array).all() for array in arrays.values())
+
+
+def test_a_run_folder_that_vanishes_ends_the_run_in_one_line(start, tmp_path):
+    process = start(*SETTINGS, "--out", tmp_path / "run", *EVERY_STEP)
+    process.stdout.readline()
+    wait_for_checkpoint(tmp_path / "run", process)
+    (tmp_path / "run").rename(tmp_path / "gone")
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert f"d2l_alexnet: {tmp_path}/run/" in said.splitlines()[-1]
+    assert "No such file or directory" in said.splitlines()[-1]
+    assert checkpoint.read(checkpoint.find(tmp_path / "gone")[0])
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """Mount a file system of 300 MiB: three checkpoints of the small run do not fit."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.system(f"mount -t tmpfs -o size=300m tmpfs {folder} 2>/dev/null"):
+        pytest.skip("this machine does not let us mount a tmpfs")
+    yield folder
+    os.system(f"umount -l {folder}")
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_the_earlier_checkpoint_loads(start, tiny_disk):
+    process = start(*SETTINGS, "--out", tiny_disk / "run", *EVERY_STEP)
+    process.stdout.readline()
+    wait_for_checkpoint(tiny_disk / "run", process)
+    with contextlib.suppress(OSError), (tiny_disk / "filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 20))
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert said.splitlines()[-1].startswith(f"d2l_alexnet: {tiny_disk}/run/")
+    assert said.splitlines()[-1].endswith("cannot write it (No space left on device)")
+    (tiny_disk / "filler").unlink()
+    assert not list((tiny_disk / "run").glob("*.partial"))
+    assert checkpoint.read(checkpoint.find(tiny_disk / "run")[0])
+    assert start("--resume", tiny_disk / "run").wait() == 0
