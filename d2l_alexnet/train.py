@@ -20,6 +20,8 @@ from d2l_alexnet.recipes import RECIPES
 from d2l_alexnet.runtime import InputError, RunError
 
 MAY_CHANGE = ("num_epochs", "lr")  # when a run is resumed, besides where and by whom it is computed
+CHANCE = 0.1  # accuracy of guessing one of ten classes
+STEPS_TO_LEARN = 400  # an epoch of the lecture's recipe has 469
 EPILOG = """lecture: five passes over 60,000 images, as published: 17 s a pass on the lecture's GPU,
 about 35 min on two CPU cores. quick: one pass over a few thousand of them, some minutes on two
 cores. Every run measures its first batches and says how long a pass takes on this machine."""
@@ -198,6 +200,7 @@ def fit(net, train_iter, test_iter, trainer, recipe, seed, ctx, state, keeper):
         row["learning_rate"] = trainer.learning_rate
         row["seconds"] = time.perf_counter() - start
         print(lecture_line(row), flush=True)
+        warn_at_chance(row, state, trainer)
         state = State(state.steps, state.epoch + 1, history=[*state.history, row])
         runs.write_results(keeper.folder, net, recipe, state.history)
         keeper.save(state)
@@ -269,6 +272,16 @@ def check_finite(running, state, trainer):
             f"epoch {state.epoch}: the loss is no longer finite, at step "
             f"{state.steps - running.waiting} and learning rate {trainer.learning_rate:g}; "
             "start anew with a lower --lr"
+        )
+
+
+def warn_at_chance(row, state, trainer):
+    """Say what the usual causes are when a net has been trained for long and has learnt nothing."""
+    if state.steps >= STEPS_TO_LEARN and row["test_accuracy"] < 1.5 * CHANCE:
+        print(
+            f"Warning: after {state.steps} steps test accuracy is still at chance level. Usual "
+            f"causes: a learning rate ({trainer.learning_rate:g}) far too high or too low, weights "
+            "all alike, labels that are not their images', pixels that are not in 0…1."
         )
 
 

@@ -189,6 +189,15 @@ def test_command_trains_and_tests_on_all_images(run, tmp_path, fashion_mnist):
     assert row["test_accuracy"] > 0.3
 
 
+@pytest.mark.parametrize(
+    ("steps", "accuracy", "warned"), [(469, 0.1, True), (469, 0.2, False), (30, 0.1, False)]
+)
+def test_a_net_at_chance_level_after_an_epoch_earns_a_warning(capsys, steps, accuracy, warned):
+    trainer = types.SimpleNamespace(learning_rate=0.9)
+    train.warn_at_chance(dict(test_accuracy=accuracy), State(steps=steps), trainer)
+    assert ("a learning rate (0.9) far too high" in capsys.readouterr().out) == warned
+
+
 def test_lecture_line():
     row = dict(
         epoch=1, loss=1.30517, running_train_accuracy=0.5091, test_accuracy=0.745, seconds=18.93
