@@ -26,6 +26,7 @@ def load_data_fashion_mnist(
     num_workers=4,
     seed=0,
     data_dir=None,
+    test_batch_size=None,
     pin_memory=False,
 ):
     """Load Fashion-MNIST as the lecture does: enlarged, as tensors, in batches, by many workers.
@@ -46,6 +47,8 @@ def load_data_fashion_mnist(
         whatever the number of workers.
     data_dir : path, optional
         As for `d2l_alexnet.datasets.fashion_mnist`, which also says what is raised.
+    test_batch_size : int, optional
+        Images in a batch of the test set; `batch_size` if it is not given.
     pin_memory : bool
         Whether batches lie in page-locked memory, from where a GPU fetches them faster.
 
@@ -58,7 +61,9 @@ def load_data_fashion_mnist(
     (train_images, train_labels), (test_images, test_labels) = fashion_mnist(data_dir)
     train_set = gluon.data.ArrayDataset(train_images[:train_size], train_labels[:train_size])
     test_set = gluon.data.ArrayDataset(test_images, test_labels)
-    num_workers, prefetch = fit_shared_memory(num_workers, 4 * batch_size * resize**2)
+    test_batch_size = test_batch_size or batch_size
+    largest = 4 * max(batch_size, test_batch_size) * resize**2  # bytes
+    num_workers, prefetch = fit_shared_memory(num_workers, largest)
     settings = dict(
         batchify_fn=functools.partial(transform_batch, resize=resize),
         num_workers=num_workers,
@@ -67,7 +72,7 @@ def load_data_fashion_mnist(
     )
     shuffled, in_order = Shuffle(len(train_set), seed), gluon.data.SequentialSampler(len(test_set))
     train_iter = DataLoader(train_set, batch_size, shuffled, **settings)
-    test_iter = DataLoader(test_set, batch_size, in_order, **settings)
+    test_iter = DataLoader(test_set, test_batch_size, in_order, **settings)
     return train_iter, test_iter
 
 

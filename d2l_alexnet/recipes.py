@@ -81,16 +81,16 @@ LECTURE = Recipe(
 
 # The same net and images in some minutes on two CPU cores: one pass over a part of the images, and
 # what makes a short run learn. Initial weights for ReLUs (He et al., 2015), small batches, and Adam
-# with a memory of 50 steps for the squared gradients, as there are only 300.
+# with a memory of 50 steps for the squared gradients, as there are only 325.
 QUICK = Recipe(
     name="quick",
-    train_size=4_800,
+    train_size=5_200,
     batch_size=16,
     num_epochs=1,
     initializer_params=dict(rnd_type="gaussian", factor_type="in", magnitude=2),
     optimizer="adam",
     optimizer_params=dict(beta2=0.98),
-    lr=0.0005,
+    lr=0.001,
     warmup_steps=20,
     decay=True,
 )

@@ -23,6 +23,7 @@ from d2l_alexnet.recipes import RECIPES, Recipe
 from d2l_alexnet.runtime import InputError, RunError
 
 SETTINGS = "args.json"
+PARTIAL = ".partial"  # files under way
 
 
 def new_folder(recipe, out=None):
@@ -45,7 +46,7 @@ def new_folder(recipe, out=None):
         When there is something in it, or it cannot be written.
     """
     out = Path(out or f"runs/{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and any(path.suffix != PARTIAL for path in out.iterdir()):
         raise InputError(f"--out {out}: not empty; name a new folder")
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: there is a file of that name; name a new folder")
@@ -133,6 +134,8 @@ def locked(folder):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"{folder}: another run is writing there") from error
+        for left_by_a_killed_run in Path(folder).glob(f"*{PARTIAL}"):
+            left_by_a_killed_run.unlink()
         yield
     finally:
         os.close(descriptor)
@@ -147,7 +150,7 @@ def writing(path):
     RunError
         When that fails; the partial file is removed and `path` is as it was.
     """
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(PARTIAL)
     try:
         yield partial
         with partial.open("rb") as file:

@@ -20,6 +20,7 @@ from d2l_alexnet.recipes import RECIPES
 from d2l_alexnet.runtime import InputError, RunError
 
 MAY_CHANGE = ("num_epochs", "lr")  # when a run is resumed, besides where and by whom it is computed
+TEST_BATCH_SIZE = 128  # at the least: the dense layers' weights are read once a batch
 CHANCE = 0.1  # accuracy of guessing one of ten classes
 STEPS_TO_LEARN = 400  # an epoch of the lecture's recipe has 469
 EPILOG = """lecture: five passes over 60,000 images, as published: 17 s a pass on the lecture's GPU,
@@ -126,6 +127,7 @@ def _run(recipe, ctx, seed, num_workers, data_dir, out, checkpoint_minutes, resu
         num_workers,
         seed,
         data_dir,
+        test_batch_size=max(recipe.batch_size, TEST_BATCH_SIZE),
         pin_memory=ctx.device_type == "gpu",
     )
     with train_iter, test_iter, runs.locked(out), cli.StopRequest() as stop:

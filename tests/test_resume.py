@@ -5,40 +5,20 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
-import mxnet as mx
 import numpy as np
 import pytest
+from kill_and_resume import EVERY_STEP, SETTINGS, kill_and_resume, result, run, write_small_run
 
 from d2l_alexnet import checkpoint
 from d2l_alexnet.history import read_history
-
-# The real command and the real net, on a few real images so that a run takes seconds. What is in
-# the file is all that a run needs to read.
-SMALL_RUN = """
-import numpy as np
-import d2l_alexnet
-from d2l_alexnet import cli, data, train
-with np.load({images!r}) as file:
-    small = (file["a"], file["b"]), (file["c"], file["d"])
-data.fashion_mnist = lambda data_dir=None: small
-cli.run(train.main)
-"""
-SETTINGS = ["--resize", "67", "--epochs", "2", "--batch-size", "8", "--ctx", "cpu"]
-EVERY_STEP = ["--checkpoint-minutes", "0.0001"]
-TIMES = ("seconds", "images_per_second")
 
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory, fashion_mnist):
     """Write the code of a small run."""
-    (train_images, train_labels), (test_images, test_labels) = fashion_mnist
-    path = tmp_path_factory.mktemp("small") / "images.npz"
-    np.savez(path, a=train_images[:96], b=train_labels[:96], c=test_images[:70], d=test_labels[:70])
-    return SMALL_RUN.format(images=str(path))
+    return write_small_run(tmp_path_factory.mktemp("small"))
 
 
 @pytest.fixture
@@ -51,19 +31,8 @@ def start(small_run, command):
 def uninterrupted(small_run, tmp_path_factory):
     """The run folder of a small run that nothing disturbed."""
     out = tmp_path_factory.mktemp("uninterrupted") / "run"
-    done = subprocess.run([sys.executable, "-c", small_run, *SETTINGS, "--out", str(out)])
-    assert done.returncode == 0
+    run(small_run, *SETTINGS, "--out", out)
     return out
-
-
-def result(folder):
-    """Give the weights and the history of a run, without what depends on the clock."""
-    weights = mx.nd.load(str(folder / "net.params"))
-    history = [
-        {key: value for key, value in row.items() if key not in TIMES}
-        for row in read_history(folder / "history.jsonl")
-    ]
-    return {name: array.asnumpy().tobytes() for name, array in weights.items()}, history
 
 
 def wait_for_checkpoint(folder, process, more_than=0):
@@ -76,27 +45,14 @@ def wait_for_checkpoint(folder, process, more_than=0):
     raise AssertionError(f"no checkpoint; {process.communicate()[0]}")
 
 
-def test_killed_at_any_moment_and_resumed_the_run_ends_the_same(start, uninterrupted, tmp_path):
-    """Twenty SIGKILLs at random moments, then a run to the end."""
-    moments = random.Random(0)
-    folder, kills = tmp_path / "run", 0
-    while True:
-        begun = (folder / "args.json").exists()
-        where = ["--resume", folder] if begun else [*SETTINGS, "--out", folder]
-        process = start(*where, *EVERY_STEP)
-        if kills < 20:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=moments.uniform(1, 6))
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-                kills += 1
-                continue
-        said = process.communicate()[0]
-        assert process.returncode == 0, said
-        if kills >= 20:
-            break
-    assert result(folder) == result(uninterrupted)
+def test_killed_at_any_moment_and_resumed_the_run_ends_the_same(small_run, uninterrupted, tmp_path):
+    """Twenty SIGKILLs at random moments, of one run after the other."""
+    moments, kills, runs = random.Random(0), 0, 0
+    while kills < 20:
+        folder = tmp_path / f"run{runs}"
+        kills += kill_and_resume(small_run, folder, 20 - kills, moments)
+        assert result(folder) == result(uninterrupted)
+        runs += 1
 
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
