@@ -6,7 +6,7 @@ import mxnet as mx
 from mxnet.gluon import nn
 
 
-def alexnet(num_classes=10):
+def alexnet(num_classes=10, dropout=0.5):
     """Build the AlexNet of the Berkeley lecture (STAT-157, L12.4).
 
     It is the net of Krizhevsky, Sutskever and Hinton (2012) without the split over two GPUs and
@@ -16,6 +16,8 @@ def alexnet(num_classes=10):
     ----------
     num_classes : int
         Number of outputs.
+    dropout : float
+        Share of each large dense layer's outputs that is left out while training, from 0 up to 1.
 
     Returns
     -------
@@ -38,9 +40,9 @@ def alexnet(num_classes=10):
             nn.MaxPool2D(pool_size=3, strides=2),  # (1, 256, 5, 5)
             # The two dense layers that hold nine tenths of all parameters.
             nn.Dense(4096, activation="relu"),  # (1, 4096)
-            nn.Dropout(0.5),
+            nn.Dropout(dropout),
             nn.Dense(4096, activation="relu"),  # (1, 4096)
-            nn.Dropout(0.5),
+            nn.Dropout(dropout),
             nn.Dense(num_classes),  # (1, 10)
         )
     return net

@@ -149,7 +149,7 @@ def _run(recipe, ctx, seed, num_workers, data_dir, out, checkpoint_minutes, resu
 
 def build_net(recipe):
     """Build the recipe's net and make sure that the recipe's images are large enough for it."""
-    net = NETS[recipe.net]()
+    net = NETS[recipe.net](dropout=recipe.dropout)
     try:
         shapes.trace(net, (1, 1, recipe.resize, recipe.resize))
     except InputError as error:

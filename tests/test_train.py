@@ -34,8 +34,11 @@ def test_the_lectures_recipe_is_as_published():
     ]
 
 
-def test_quick_uses_the_same_net_on_images_of_the_same_size():
+def test_quick_uses_the_same_net_on_images_of_the_same_size_without_dropout():
     assert (QUICK.net, QUICK.resize) == (LECTURE.net, LECTURE.resize)
+    assert (QUICK.dropout, LECTURE.dropout) == (0, 0.5)
+    assert "p = 0.0" in repr(train.build_net(QUICK))
+    assert "p = 0.5" in repr(train.build_net(LECTURE))
 
 
 def test_learning_rate_warms_up_and_falls_to_nearly_zero():
