@@ -1,4 +1,4 @@
-"""Read MXNet's .params files without trusting them.
+"""Write MXNet's .params files, and read them without trusting them.
 
 MXNet itself believes what such a file says of its own sizes. The format (`NDArray::Save` and
 `MXNDArraySave` in MXNet 1.9.1's C++) is a list of arrays followed by a list of their names.
@@ -10,6 +10,7 @@ import math
 import struct
 from pathlib import Path
 
+import mxnet as mx
 import numpy as np
 
 from d2l_alexnet.runtime import InputError
@@ -48,6 +49,21 @@ def read_params(path):
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a sound .params file ({error})") from error
     return dict(zip(names, arrays))
+
+
+def save_params(net, path):
+    """Write a net's weights into a .params file and read them back, as a disk may be full.
+
+    Raises
+    ------
+    OSError
+        When that fails.
+    """
+    try:
+        net.save_parameters(str(path))
+        read_params(path)
+    except (mx.MXNetError, InputError) as error:
+        raise OSError(f"it reads back damaged, is the disk full? {error!r}") from error
 
 
 def load_params(net, path, ctx):

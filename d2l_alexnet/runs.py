@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import re
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import numpy as np
 import d2l_alexnet
 from d2l_alexnet import figures
 from d2l_alexnet.history import write_history
+from d2l_alexnet.params import save_params
 from d2l_alexnet.recipes import RECIPES, Recipe
 from d2l_alexnet.runtime import InputError, RunError
 
@@ -56,13 +56,13 @@ def new_folder(recipe, out=None):
     return out
 
 
-def write_settings(out, recipe, seed, ctx):
-    """Write down all that it takes to repeat the run."""
+def write_settings(out, recipe, seed, ctx, num_workers):
+    """Write down all that it takes to repeat the run, and what it ran on."""
     settings = dict(
         recipe={k: v for k, v in dataclasses.asdict(recipe).items() if k != "published"},
         seed=seed,
         ctx=str(ctx),
-        argv=sys.argv,
+        num_workers=num_workers,
         device=describe_device(),
         python=platform.python_version(),
         numpy=np.__version__,
@@ -90,12 +90,11 @@ def read_settings(out):
     try:
         settings = json.loads(path.read_text())
         recipe = Recipe(**settings["recipe"])
-        known = RECIPES.get(recipe.name)
-        return dataclasses.replace(recipe, published=known.published if known else ()), int(
-            settings["seed"]
-        )
+        seed = int(settings["seed"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: not the settings of a run ({error})") from error
+    published = RECIPES[recipe.name].published if recipe.name in RECIPES else ()
+    return dataclasses.replace(recipe, published=published), seed
 
 
 def write_results(out, net, recipe, history):
@@ -105,7 +104,7 @@ def write_results(out, net, recipe, history):
     with writing(out / "curves.png") as partial:
         figures.curves(history, recipe.published).savefig(partial, dpi=150, format="png")
     with writing(out / "net.params") as partial:
-        net.save_parameters(str(partial))
+        save_params(net, partial)
 
 
 def describe_device():

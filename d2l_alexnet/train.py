@@ -141,7 +141,7 @@ def _run(recipe, ctx, seed, num_workers, data_dir, out, checkpoint_minutes, resu
         if state.epoch > recipe.num_epochs:
             print(f"{out} is finished, {recipe.num_epochs} epochs; --epochs would add some")
             return state.history
-        runs.write_settings(out, recipe, seed, ctx)
+        runs.write_settings(out, recipe, seed, ctx, len(train_iter.workers))
         print(f"Recipe {recipe.name} on {ctx}: {why}. {runs.describe_device()}. Run folder: {out}")
         keeper = checkpoint.Keeper(out, net, trainer, checkpoint_minutes, stop)
         return fit(net, train_iter, test_iter, trainer, recipe, seed, ctx, state, keeper)

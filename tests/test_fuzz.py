@@ -61,7 +61,7 @@ def history(path):
 
 
 def run_settings(path):
-    runs.write_settings(path.parent, LECTURE, seed=0, ctx="cpu(0)")
+    runs.write_settings(path.parent, LECTURE, seed=0, ctx="cpu(0)", num_workers=2)
     (path.parent / runs.SETTINGS).rename(path)
     path.parent.joinpath(runs.SETTINGS).symlink_to(path)
     return lambda: runs.read_settings(path.parent)

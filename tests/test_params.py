@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mxnet import gluon
 
-from d2l_alexnet.params import load_params, read_params
+from d2l_alexnet.params import load_params, read_params, save_params
 from d2l_alexnet.runtime import InputError
 
 
@@ -45,6 +45,11 @@ def test_loading_gives_a_net_the_weights(path):
     load_params(net, path, mx.cpu())
     for name, array in read_params(path).items():
         assert (net._collect_params_with_prefix()[name].data().asnumpy() == array).all()
+
+
+def test_saving_notices_a_full_disk():
+    with pytest.raises(OSError, match="is the disk full"):
+        save_params(make_net(), "/dev/full")
 
 
 def test_a_file_of_another_net_is_refused(path):
