@@ -34,8 +34,11 @@ def curves(history, published=()):
         _plot(right, rows, "test_accuracy", f"test{whose}", {**TEST, **style})
     left.set_ylabel("cross-entropy (nats)")
     right.set_ylabel("accuracy (fraction)")
+    last = max(row["epoch"] for row in (*history, *published))
     for axes in (left, right):
         axes.set_xlabel("epoch")
+        axes.set_xlim(0.5, last + 0.5)  # also where there is but one
+        axes.margins(y=0.15)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
