@@ -39,7 +39,7 @@ def curves(history, published=()):
         axes.set_xlabel("epoch")
         axes.set_xlim(0.5, last + 0.5)  # also where there is but one
         axes.margins(y=0.15)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         axes.legend()
     figure.tight_layout()
