@@ -15,7 +15,7 @@ train: .venv/installed-$(MXNET)
 test: .venv/installed-$(MXNET)-test
 	$(IN_VENV) -m ruff check .
 	$(IN_VENV) -m ruff format --check .
-	$(IN_VENV) -m pytest
+	$(IN_VENV) -m pytest --numprocesses 2 --dist loadfile
 
 # The virtual environment is made anew, as the two MXNets must not be installed side by side.
 .venv/installed-$(MXNET): setup.cfg pyproject.toml

@@ -76,8 +76,10 @@ def save(folder, net, trainer, state):
         raise RunError(f"step {state.steps}: {bad[0]} is no longer finite; not saved")
     arrays[STATE] = np.frombuffer(json.dumps(asdict(state)).encode(), np.uint8)
     with writing(Path(folder, f"checkpoint-{state.steps:09d}.npz")) as partial:
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)
+        with zipfile.ZipFile(partial, "w") as file:  # np.savez complains twice of a full disk
+            for name, array in arrays.items():
+                with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
         with zipfile.ZipFile(partial) as file:
             if file.testzip():
                 raise OSError("it reads back differently")

@@ -175,6 +175,7 @@ class WatchedIter(dataloader._MultiWorkerIter):
 
     def __next__(self):
         batch = self._data_buffer.get(self._rcvd_idx)
+        self._data_loader.check_workers()
         while batch and not batch.ready():
             batch.wait(1)  # second
             self._data_loader.check_workers()
