@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing.pool
 import shutil
 import signal
 import sys
@@ -159,9 +160,15 @@ class DataLoader(gluon.data.DataLoader):
 
     def close(self):
         """End the worker processes; the loader is of no use afterwards."""
-        if self._worker_pool:
-            self._worker_pool.terminate()
-            self._worker_pool.join()
+        pool, self._worker_pool = self._worker_pool, None
+        if pool and any(worker.exitcode is not None for worker in self.workers):
+            pool._terminate.cancel()  # it would wait for the lock that a killed worker holds
+            pool._worker_handler._state = multiprocessing.pool.TERMINATE
+            for worker in pool._pool:
+                worker.kill()
+        elif pool:
+            pool.terminate()
+            pool.join()
 
     def __enter__(self):
         return self

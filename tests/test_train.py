@@ -44,7 +44,7 @@ def test_quick_uses_the_same_net_on_images_of_the_same_size_without_dropout():
 def test_learning_rate_warms_up_and_falls_to_nearly_zero():
     net = gluon.nn.Dense(1, in_units=1)
     net.initialize()
-    recipe = dataclasses.replace(QUICK, lr=1.0, warmup_steps=10, optimizer="sgd")
+    recipe = dataclasses.replace(QUICK, lr=1.0, warmup_steps=10, optimizer_params={})
     trainer = train.make_trainer(net, recipe, steps=100)
     rates = []
     for _ in range(100):
@@ -180,16 +180,16 @@ def test_the_saved_weights_are_those_that_were_tested(small_data, tmp_path):
 
 def test_command_trains_and_tests_on_all_images(run, tmp_path, fashion_mnist):
     out = tmp_path / "run"
-    done = run("train", "--recipe", "quick", "--resize", 67, "--train-size", 1000, "--out", out)
+    done = run("train", "--recipe", "quick", "--resize", 67, "--train-size", 640, "--out", out)
     assert done.returncode == 0, done.stderr
     chosen, foretold, *_, line = done.stdout.splitlines()
     assert chosen.startswith("Recipe quick on ")
-    assert "A pass over the 1,000 images will take about" in foretold
+    assert foretold.startswith("A pass over 640 images takes about ")
     (row,) = read_history(out / "history.jsonl")
     assert line == train.lecture_line(row)
     correct = row["test_accuracy"] * 10_000
     assert correct == pytest.approx(round(correct))
-    assert row["test_accuracy"] > 0.3
+    assert row["test_accuracy"] > 0.25
 
 
 @pytest.mark.parametrize(
