@@ -7,6 +7,7 @@ import multiprocessing.pool
 import shutil
 import signal
 import sys
+import weakref
 from pathlib import Path
 
 import mxnet as mx
@@ -134,6 +135,7 @@ class DataLoader(gluon.data.DataLoader):
         self.batch_size, self.sampler, self.images = batch_size, sampler, len(dataset)
         # The pool replaces those that die, so remember the ones it began with.
         self.workers = list(self._worker_pool._pool) if self._worker_pool else []
+        self._end_workers = weakref.finalize(self, _end, self._worker_pool)
 
     def from_batch(self, epoch, batch):
         """Iterate over a pass of a `Shuffle`, counted from 1, without its first batches."""
@@ -158,23 +160,30 @@ class DataLoader(gluon.data.DataLoader):
             if worker.exitcode is not None:
                 raise RunError(_obituary(worker.exitcode))
 
+    def __del__(self):
+        """Leave the workers to `close` and to the finalizer, which also runs at exit."""
+
     def close(self):
         """End the worker processes; the loader is of no use afterwards."""
-        pool, self._worker_pool = self._worker_pool, None
-        if pool and any(worker.exitcode is not None for worker in self.workers):
-            pool._terminate.cancel()  # it would wait for the lock that a killed worker holds
-            pool._worker_handler._state = multiprocessing.pool.TERMINATE
-            for worker in pool._pool:
-                worker.kill()
-        elif pool:
-            pool.terminate()
-            pool.join()
+        self._end_workers()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.close()
+
+
+def _end(pool):
+    """End a pool's workers at once; its own `terminate` can wait forever for a lock they hold."""
+    if not pool:
+        return
+    pool._terminate.cancel()
+    for thread in (pool._worker_handler, pool._task_handler, pool._result_handler):
+        thread._state = multiprocessing.pool.TERMINATE
+    for worker in pool._pool:
+        worker.kill()
+        worker.join()
 
 
 class WatchedIter(dataloader._MultiWorkerIter):
