@@ -1,8 +1,8 @@
 """Save where a run stands, so that it can be killed at any moment and go on as if it had not been.
 
 A checkpoint is one .npz file: NumPy's format, which holds arrays and a checksum (CRC-32) of each,
-and no code. It is written to one side, synced, read back and compared, and then renamed, so a
-file of this name is always a whole one. The two newest are kept.
+and no code. It is written to one side, read back to compare the checksums, synced, and then
+renamed, so a file of this name is always a whole one. The two newest are kept.
 """
 
 from __future__ import annotations

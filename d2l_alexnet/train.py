@@ -24,7 +24,7 @@ TEST_BATCH_SIZE = 128  # at the least: the dense layers' weights are read once a
 CHANCE = 0.1  # accuracy of guessing one of ten classes
 STEPS_TO_LEARN = 400  # an epoch of the lecture's recipe has 469
 EPILOG = """lecture: five passes over 60,000 images, as published: 17 s a pass on the lecture's GPU,
-about 35 min on two CPU cores. quick: one pass over a few thousand of them, some minutes on two
+most of an hour on two CPU cores. quick: one pass over a few thousand of them, some minutes on two
 cores. Every run measures its first batches and says how long a pass takes on this machine."""
 
 
