@@ -2,6 +2,7 @@
 
 ``python -m d2l_alexnet.datasets fashion-mnist`` finds or gets Fashion-MNIST (Xiao, Rasul and
 Vollgraf, 2017): 60,000 training and 10,000 test images of clothes, 28 × 28, grey, in 10 classes.
+``cifar10`` in its place: `d2l_alexnet.cifar10`.
 """
 
 from __future__ import annotations
@@ -9,21 +10,14 @@ from __future__ import annotations
 import functools
 import gzip
 import hashlib
-import http.client
-import os
 import shutil
-import subprocess
-import tempfile
-import urllib.request
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from d2l_alexnet import cli
-from d2l_alexnet.runtime import InputError
+from d2l_alexnet import cifar10, cli, fetch
 
 CLASSES = (
     "t-shirt",
@@ -93,7 +87,6 @@ DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_FOLDER = "usr/share/datasets/fashion-mnist"
 # As root, apt would become a user who may not enter the scratch folder.
 APT_GET = ("apt-get", "-q", "-oAPT::Sandbox::User=root")
-GLUON_REPO = "https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com/"
 HOME_PAGE = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 
 
@@ -124,7 +117,7 @@ def fashion_mnist(data_dir=None):
     folder = Path(data_dir or default_data_dir())
     get_missing(folder)
     train_images, train_labels, test_images, test_labels = (
-        _read_own(folder / file.name, file) for file in FILES
+        fetch.read_own(folder / file.name, file, read_idx) for file in FILES
     )
     return (
         (train_images[..., np.newaxis], train_labels.astype(np.int32)),
@@ -133,14 +126,8 @@ def fashion_mnist(data_dir=None):
 
 
 def default_data_dir():
-    """Give the folder that Gluon's own class uses: ~/.mxnet, or `MXNET_HOME`, and down from there.
-
-    Returns
-    -------
-    pathlib.Path
-    """
-    home = os.environ.get("MXNET_HOME") or Path.home() / ".mxnet"
-    return Path(home, "datasets", "fashion-mnist")
+    """Give the folder that Gluon's own class uses; see `d2l_alexnet.fetch`."""
+    return fetch.default_data_dir("fashion-mnist")
 
 
 def read_idx(path, file):
@@ -178,72 +165,20 @@ def read_idx(path, file):
     return np.frombuffer(data, np.uint8, offset=file.header_size).reshape(file.shape)
 
 
-def _read_own(path, file):
-    try:
-        return read_idx(path, file)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: {error}; move it away and it will be got anew, or name another --data-dir"
-        ) from error
-
-
 def get_missing(folder):
-    """Put those of the four files that the data folder lacks there, verified.
-
-    Each is first written to a scratch folder of this process inside the data folder, then moved,
-    which is atomic: no half-written file is ever seen, and two processes can do this at once.
-    """
-    missing = [file for file in FILES if not (folder / file.name).exists()]
-    if not missing:
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".getting-", dir=folder) as scratch:
-            _get(missing, Path(scratch), folder)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot write there ({error.strerror or error}); "
-            "name another folder with --data-dir"
-        ) from error
-
-
-def _get(missing, scratch, folder):
-    """Go from source to source until every missing file is there; raise with all their failures."""
-    failures = []
-    for source, get in sources():
-        for file in list(missing):
-            try:
-                path = get(file.name, scratch)
-                read_idx(path, file)
-            except (OSError, ValueError, http.client.HTTPException) as error:
-                failures.append(f"  {source}: {file.name}: {error}")
-                break  # a source that fails for one file is not asked for the others
-            path.replace(folder / file.name)
-            missing.remove(file)
-        if not missing:
-            return
-    names = ", ".join(file.name for file in missing)
-    raise InputError(
-        f"could not get {names}. Tried, after {folder}:\n"
-        + "\n".join(failures)
-        + f"\nTo place them by hand, put the four files of Fashion-MNIST (.gz) into {folder}"
-    )
+    """Put those of the four files that the data folder lacks there; see `d2l_alexnet.fetch`."""
+    what = "the four files of Fashion-MNIST (.gz)"
+    fetch.get_missing(folder, FILES, read_idx, sources, what)
 
 
 def sources():
-    """List the places that may have the files, in the order in which they are asked.
-
-    Returns
-    -------
-    list of (str, callable)
-        What to call the place, and a function of a file's name and a scratch folder that
-        returns the path of a copy in that folder.
-    """
-    gluon = os.environ.get("MXNET_GLUON_REPO") or GLUON_REPO
-    addresses = [gluon.rstrip("/") + "/gluon/dataset/fashion-mnist/", HOME_PAGE]
+    """List the places that may have the files, in the order in which they are asked."""
     return [
         ("Debian's folder", copy_from_debian),
-        *((address, functools.partial(download, address)) for address in addresses),
+        *(
+            (address, functools.partial(fetch.download, address))
+            for address in (fetch.gluon_address("fashion-mnist"), HOME_PAGE)
+        ),
         ("Debian's package", unpack_from_debian),
     ]
 
@@ -253,57 +188,34 @@ def copy_from_debian(name, scratch, root="/"):
     return Path(shutil.copyfile(Path(root, DEBIAN_FOLDER, name), scratch / name))
 
 
-def download(address, name, scratch):
-    """Download a file, with a progress bar on a terminal."""
-    with urllib.request.urlopen(address + name, timeout=20) as response:
-        size = int(response.headers.get("Content-Length", 0)) or None
-        bar = tqdm.wrapattr(response, "read", total=size, desc=name, disable=None)
-        with bar as stream, (scratch / name).open("wb") as out:
-            shutil.copyfileobj(stream, out)
-    return scratch / name
-
-
 def unpack_from_debian(name, scratch):
     """Fetch Debian's package the first time, without root and without installing it."""
     unpacked = scratch / "unpacked"
     if not unpacked.exists():
         try:
-            _run([*APT_GET, "download", DEBIAN_PACKAGE], scratch)
+            fetch.run([*APT_GET, "download", DEBIAN_PACKAGE], scratch)
         except OSError:  # no package lists on this machine, or too old ones: fetch private ones
             for folder in ("lists/partial", "cache/archives/partial"):
                 (scratch / folder).mkdir(parents=True)
             private = [f"-oDir::State::Lists={scratch}/lists", f"-oDir::Cache={scratch}/cache"]
-            _run([*APT_GET, *private, "update"], scratch)
-            _run([*APT_GET, *private, "download", DEBIAN_PACKAGE], scratch)
+            fetch.run([*APT_GET, *private, "update"], scratch)
+            fetch.run([*APT_GET, *private, "download", DEBIAN_PACKAGE], scratch)
         package = next(scratch.glob("*.deb"))
-        _run(["dpkg-deb", "-x", package.name, unpacked.name], scratch)
+        fetch.run(["dpkg-deb", "-x", package.name, unpacked.name], scratch)
     return copy_from_debian(name, scratch, root=unpacked)
 
 
-def _run(command, folder):
-    """Run a command without showing what it prints; if it fails, raise the last thing it said."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if done.returncode:
-        said = done.stdout.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise OSError(f"{command[0]}: {said[-1]}")
+DATA_SETS = {"fashion-mnist": fashion_mnist, "cifar10": cifar10.cifar10}
 
 
 def main(argv=None):
     """Find or get a data set and say where it lies."""
     parser = cli.Parser("datasets", "Find a data set, or get it, and verify it.")
-    parser.add_argument("dataset", choices=["fashion-mnist"])
+    parser.add_argument("dataset", choices=DATA_SETS)
     cli.add_data_dir(parser)
     args = parser.parse_args(argv)
-    train, test = fashion_mnist(args.data_dir)
-    folder = Path(args.data_dir or default_data_dir())
+    train, test = DATA_SETS[args.dataset](args.data_dir)
+    folder = Path(args.data_dir or fetch.default_data_dir(args.dataset))
     print(
         f"{args.dataset}: {len(train[1]):,} training and {len(test[1]):,} test images, "
         f"verified, in {folder}"

@@ -1,16 +1,14 @@
 import functools
 import gzip
 import hashlib
-import http.server
 import os
 import shutil
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from d2l_alexnet import datasets
+from d2l_alexnet import datasets, fetch
 from d2l_alexnet.datasets import IdxFile, read_idx
 from d2l_alexnet.runtime import InputError
 
@@ -26,18 +24,6 @@ def small(monkeypatch):
     """Let two small files be the data set, and let nothing but the test's own places have it."""
     monkeypatch.setattr(datasets, "FILES", (SMALL, OTHER))
     monkeypatch.setattr(datasets, "sources", list)
-
-
-@pytest.fixture
-def server(tmp_path):
-    """Serve a folder over HTTP; give the folder and its address."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield folder, f"http://127.0.0.1:{httpd.server_port}/"
-        httpd.shutdown()
 
 
 def place(folder, **changed):
@@ -115,7 +101,7 @@ def test_order_of_the_sources(monkeypatch):
     monkeypatch.delenv("MXNET_GLUON_REPO", raising=False)
     assert [name for name, _ in datasets.sources()] == [
         "Debian's folder",
-        datasets.GLUON_REPO + "gluon/dataset/fashion-mnist/",
+        fetch.GLUON_REPO + "gluon/dataset/fashion-mnist/",
         datasets.HOME_PAGE,
         "Debian's package",
     ]
@@ -133,7 +119,7 @@ def test_the_environment_can_name_gluons_repository(server, tmp_path, monkeypatc
 def test_a_damaged_download_is_not_kept(small, server, tmp_path, monkeypatch):
     served, address = server
     place(served, other=gzip.compress(OTHER_RAW)[:-4])
-    source = (address, functools.partial(datasets.download, address))
+    source = (address, functools.partial(fetch.download, address))
     monkeypatch.setattr(datasets, "sources", lambda: [source])
     with pytest.raises(InputError, match="other.gz: not a whole gzip file"):
         datasets.get_missing(tmp_path / "data")
