@@ -1,11 +1,11 @@
-# Two commands: `make train` and `make test`. Each installs what it needs into .venv.
+# `make train`, `make test` and `make notebook`. Each installs what it needs into .venv.
 
 PYTHON ?= python3
 # Which MXNet: cu112 where an NVIDIA driver answers, else cpu. `make train MXNET=cpu` overrides it.
 MXNET ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo cu112 || echo cpu)
 IN_VENV := .venv/bin/python
 
-.PHONY: train test
+.PHONY: train test notebook test-cu112
 
 train: .venv/installed-$(MXNET)
 	@$(IN_VENV) -m d2l_alexnet.datasets fashion-mnist
@@ -17,6 +17,17 @@ test: .venv/installed-$(MXNET)-test
 	$(IN_VENV) -m ruff format --check .
 	$(IN_VENV) -m pytest --numprocesses 2 --dist loadfile
 
+# A kernel of .venv, even where the user has another one of that name.
+notebook: .venv/installed-$(MXNET)-notebook
+	JUPYTER_PREFER_ENV_PATH=1 $(IN_VENV) -m jupyterlab notebooks/alexnet.ipynb
+
+# 3.7 GB: whether mxnet-cu112 can be imported from pip's libraries alone. Needs gcc.
+test-cu112:
+	@$(find-python)
+	@$(PYTHON) -m venv .venv-cu112
+	@.venv-cu112/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[cu112]'
+	@.venv-cu112/bin/python tests/import_cu112.py
+
 # The virtual environment is made anew, as the two MXNets must not be installed side by side.
 .venv/installed-$(MXNET): setup.cfg pyproject.toml
 	@$(find-python)
@@ -27,6 +38,10 @@ test: .venv/installed-$(MXNET)-test
 
 .venv/installed-$(MXNET)-test: .venv/installed-$(MXNET)
 	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check --editable '.[$(MXNET),test]'
+	@touch $@
+
+.venv/installed-$(MXNET)-notebook: .venv/installed-$(MXNET)
+	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check --editable '.[$(MXNET),notebook]'
 	@touch $@
 
 # Refuses a Python that MXNet does not run on, and names one that it does run on if there is one.

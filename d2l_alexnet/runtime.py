@@ -1,11 +1,14 @@
 """What must happen before MXNet loads, and which device it then computes on.
 
+``python -m d2l_alexnet.runtime`` prints all of it, for a bug report.
+
 MXNet 1.9.1 is the last release. Everything here is what it takes to import it, and to let it use
 the whole machine, years later.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import math
@@ -18,24 +21,31 @@ from pathlib import Path
 
 import numpy as np
 
+from d2l_alexnet import gpus
+
 CHOOSE_MXNET = (
     "MXNet is not installed: pip install 'd2l_alexnet[cpu]', "
     "or pip install 'd2l_alexnet[cu112]' for an NVIDIA GPU"
 )
-
-# libcublas needs libcublasLt, and libcusolver needs libcublas: the order matters.
-CUDA_LIBRARIES = (
-    "libcudart.so.11.0",
-    "libcublasLt.so.11",
-    "libcublas.so.11",
-    "libcufft.so.10",
-    "libcurand.so.10",
-    "libcusolver.so.11",
-    "libnvrtc.so.11.2",
-    "libnccl.so.2",
-    "libnvToolsExt.so.1",
-    "libcudnn.so.8",
+BOTH_MXNETS = (
+    "mxnet and mxnet-cu112 are both installed, and each has overwritten files of the other: "
+    "pip uninstall mxnet mxnet-cu112, then pip install 'd2l_alexnet[cpu]' or 'd2l_alexnet[cu112]'"
 )
+
+# What mxnet-cu112 links to, and the package of PyPI that has it. The order matters: libcublas needs
+# libcublasLt, and libcusolver needs libcublas.
+CUDA_LIBRARIES = {
+    "libcudart.so.11.0": "nvidia-cuda-runtime-cu11",
+    "libcublasLt.so.11": "nvidia-cublas-cu11",
+    "libcublas.so.11": "nvidia-cublas-cu11",
+    "libcufft.so.10": "nvidia-cufft-cu11",
+    "libcurand.so.10": "nvidia-curand-cu11",
+    "libcusolver.so.11": "nvidia-cusolver-cu11",
+    "libnvrtc.so.11.2": "nvidia-cuda-nvrtc-cu11",
+    "libnccl.so.2": "nvidia-nccl-cu11",
+    "libnvToolsExt.so.1": "nvidia-nvtx-cu11",
+    "libcudnn.so.8": "nvidia-cudnn-cu11<9",
+}
 
 
 class InputError(ValueError):
@@ -69,6 +79,8 @@ def prepare():
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     load_system_libraries()
     if _installed("mxnet-cu112"):
+        if _installed("mxnet"):
+            raise ImportError(BOTH_MXNETS, name=__package__)
         load_cuda_libraries()
 
 
@@ -164,25 +176,50 @@ def load_system_libraries():
             ) from error
 
 
-def load_cuda_libraries():
+def load_cuda_libraries(folders=None):
     """Load the CUDA 11 libraries of NVIDIA's wheels, where mxnet-cu112 will then find them.
 
-    What the wheels lack is left to the system's loader, so an installed CUDA 11 works too.
+    What the wheels lack is looked for by the system's loader, so an installed CUDA 11 works too.
+
+    Parameters
+    ----------
+    folders : list of path, optional
+        Where the wheels were unpacked, ``<folder>/<name>/lib``; the package ``nvidia`` as it is
+        installed if not given.
+
+    Raises
+    ------
+    ImportError
+        When there is no driver, or libraries are missing: all of them, each with its package.
     """
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError as error:
+    if not _loads(gpus.DRIVER):
         raise ImportError(
-            "mxnet-cu112 is installed but no NVIDIA driver (libcuda.so.1): "
+            f"mxnet-cu112 is installed but no NVIDIA driver ({gpus.DRIVER}): "
             "pip uninstall mxnet-cu112, then pip install 'd2l_alexnet[cpu]'",
             name=__package__,
-        ) from error
-    nvidia = importlib.util.find_spec("nvidia")
-    folders = nvidia.submodule_search_locations if nvidia else []
-    for library in CUDA_LIBRARIES:
-        for folder in folders:
-            for path in Path(folder).glob(f"*/lib/{library}"):
-                ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+        )
+    if folders is None:
+        nvidia = importlib.util.find_spec("nvidia")
+        folders = nvidia.submodule_search_locations if nvidia else []
+    missing = {}
+    for library, package in CUDA_LIBRARIES.items():
+        ours = [path for folder in folders for path in Path(folder).glob(f"*/lib/{library}")]
+        if not any(_loads(path) for path in [*ours, library]):
+            missing[library] = package
+    if missing:
+        packages = " ".join(f"'{package}'" for package in dict.fromkeys(missing.values()))
+        raise ImportError(
+            f"mxnet-cu112 needs {', '.join(missing)}: pip install {packages}", name=__package__
+        )
+
+
+def _loads(library):
+    """Load a shared library for everybody, if it can be loaded."""
+    try:
+        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    except OSError:
+        return False
+    return True
 
 
 def _installed(distribution):
@@ -198,11 +235,12 @@ def choose_context(name="auto"):
     Parameters
     ----------
     name : str
-        ``auto`` (the GPU if there is a usable one), ``cpu``, ``gpu`` (``gpu:0``) or ``gpu:N``.
+        ``auto`` (the GPU if there is a usable one), ``cpu``, ``gpu`` (``gpu:0``), ``gpu:N``, or
+        several, ``gpu:0,1``. ``cpu:0,1`` is for trying that out: the same cores twice.
 
     Returns
     -------
-    ctx : mxnet.Context
+    ctx : list of mxnet.Context
     why : str
         The reason for the choice, to be printed.
 
@@ -214,33 +252,78 @@ def choose_context(name="auto"):
     """
     import mxnet as mx
 
-    if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", name):
-        raise InputError(f"--ctx {name}: not a context; choose auto, cpu, gpu or gpu:N")
-    if name == "cpu":
-        return mx.cpu(), "asked for"
-    ctx = mx.gpu(int(name.partition(":")[2] or 0))
-    trouble = _gpu_trouble(ctx)
-    if not trouble:
-        return ctx, "the GPU computes" if name == "auto" else "asked for"
+    if not re.fullmatch(r"auto|(cpu|gpu)(:\d+(,\d+)*)?", name):
+        raise InputError(f"--ctx {name}: not a context; choose auto, cpu, gpu, gpu:N or gpu:N,M")
     if name == "auto":
-        return mx.cpu(), f"no GPU: {trouble}"
-    raise InputError(f"--ctx {name}: {trouble}; use --ctx cpu, or auto")
+        trouble = _gpu_trouble(mx.gpu())
+        return ([mx.cpu()], f"no GPU: {trouble}") if trouble else ([mx.gpu()], "the GPU computes")
+    kind, _, numbers = name.partition(":")
+    ctx = [mx.Context(kind, int(number)) for number in (numbers or "0").split(",")]
+    if len(set(ctx)) < len(ctx):
+        raise InputError(f"--ctx {name}: names a device twice")
+    for each in ctx:
+        trouble = _gpu_trouble(each) if kind == "gpu" else ""
+        if trouble:
+            raise InputError(f"--ctx {name}: {trouble}; use --ctx cpu, or auto")
+    return ctx, "asked for"
 
 
 def _gpu_trouble(ctx):
     """Say in a clause why MXNet cannot compute on this GPU; an empty string if it can."""
     import mxnet as mx
 
+    found, trouble = gpus.find()
+    if trouble:
+        return trouble
+    if ctx.device_id >= len(found):
+        return f"there are {len(found)} GPUs, counted from gpu:0"
+    trouble = found[ctx.device_id].trouble()
+    if trouble:
+        return trouble
     if not mx.runtime.Features().is_enabled("CUDA"):
-        return "this MXNet is the CPU build (pip install 'd2l_alexnet[cu112]' for an NVIDIA GPU)"
-    try:
-        count = mx.context.num_gpus()
-        if ctx.device_id >= count:
-            return f"MXNet sees {count} GPUs, counted from gpu:0"
-        mx.nd.ones((1,), ctx=ctx).asnumpy()  # the first kernel fails on a GPU newer than the wheel
-    except mx.MXNetError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
         return (
-            f"{ctx} cannot run MXNet's kernels, which need compute capability 5.0 to 8.9 ({reason})"
+            f"this MXNet is the CPU build, and there is a {found[ctx.device_id].name}: "
+            "pip uninstall mxnet, then pip install 'd2l_alexnet[cu112]'"
         )
+    try:
+        mx.nd.ones((1,), ctx=ctx).asnumpy()
+    except mx.MXNetError as error:
+        return str(error).strip().splitlines()[-1].strip()
     return ""
+
+
+@contextlib.contextmanager
+def naming_lack_of_memory(ctx, batch_size):
+    """Turn MXNet's pages about memory that ran out into one line.
+
+    Raises
+    ------
+    RunError
+        When memory has run out; other errors pass.
+    """
+    import mxnet as mx
+
+    try:
+        yield
+    except mx.MXNetError as error:
+        if not re.search(r"out of memory|[Aa]llocat|ALLOC_FAILED", str(error)):
+            raise
+        raise RunError(
+            f"{ctx} ran out of memory with batches of {batch_size} images, "
+            f"{_free_memory(ctx) / 2**30:.1f} GiB are free; use a smaller --batch-size or --resize"
+        ) from error
+
+
+def _free_memory(ctx):
+    """Ask how many bytes a device has left."""
+    if ctx.device_type == "gpu":
+        import mxnet as mx
+
+        return mx.context.gpu_memory_info(ctx.device_id)[0]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+if __name__ == "__main__":
+    from d2l_alexnet import cli, diagnosis
+
+    cli.run(diagnosis.main)
