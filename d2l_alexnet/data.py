@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import functools
 import multiprocessing.pool
+import os
 import shutil
 import signal
 import sys
@@ -16,9 +19,55 @@ from mxnet import gluon
 from mxnet.gluon.data import dataloader
 from mxnet.gluon.data.vision import transforms
 
-from d2l_alexnet import runtime
+from d2l_alexnet import augment, runtime
+from d2l_alexnet.cifar10 import cifar10
 from d2l_alexnet.datasets import fashion_mnist
-from d2l_alexnet.runtime import RunError
+from d2l_alexnet.runtime import InputError, RunError
+from d2l_alexnet.samplers import Numbered, NumberedShuffle, Shuffle
+
+WORKER_NICENESS = 10  # a tenth of the computing threads' weight, where they compete
+
+
+def load_data(recipe, test_batch_size, num_workers, seed, data_dir, ctx):
+    """Load what a recipe trains a net on, and what it measures the net on after each epoch.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    test_batch_size, num_workers, seed, data_dir, ctx
+        As for the two functions below.
+
+    Returns
+    -------
+    train_iter : DataLoader
+    evaluations : dict of str to DataLoader
+        By the key of the history.
+
+    Raises
+    ------
+    InputError
+        When the recipe asks for what the data set does not have.
+    """
+    where = (num_workers, seed, data_dir, test_batch_size, ctx)
+    if recipe.data == "cifar10":
+        train_iter, valid_iter, test_iter = load_data_cifar10(
+            recipe.batch_size,
+            recipe.resize,
+            recipe.crop,
+            recipe.augment,
+            recipe.train_size,
+            *where,
+        )
+        seen = train_iter.first(recipe.train_size, test_batch_size)
+        return train_iter, dict(
+            train_accuracy=seen, valid_accuracy=valid_iter, test_accuracy=test_iter
+        )
+    if recipe.augment:
+        raise InputError(f"--augment: not with {recipe.data}, whose lecture changes no images")
+    train_iter, test_iter = load_data_fashion_mnist(
+        recipe.batch_size, recipe.resize, recipe.train_size, *where
+    )
+    return train_iter, dict(test_accuracy=test_iter)
 
 
 def load_data_fashion_mnist(
@@ -29,7 +78,7 @@ def load_data_fashion_mnist(
     seed=0,
     data_dir=None,
     test_batch_size=None,
-    pin_memory=False,
+    ctx=None,
 ):
     """Load Fashion-MNIST as the lecture does: enlarged, as tensors, in batches, by many workers.
 
@@ -51,8 +100,8 @@ def load_data_fashion_mnist(
         As for `d2l_alexnet.datasets.fashion_mnist`, which also says what is raised.
     test_batch_size : int, optional
         Images in a batch of the test set; `batch_size` if it is not given.
-    pin_memory : bool
-        Whether batches lie in page-locked memory, from where a GPU fetches them faster.
+    ctx : mxnet.Context, optional
+        Where batches are delivered; the CPU if it is not given.
 
     Returns
     -------
@@ -64,18 +113,129 @@ def load_data_fashion_mnist(
     train_set = gluon.data.ArrayDataset(train_images[:train_size], train_labels[:train_size])
     test_set = gluon.data.ArrayDataset(test_images, test_labels)
     test_batch_size = test_batch_size or batch_size
-    largest = 4 * max(batch_size, test_batch_size) * resize**2  # bytes
-    num_workers, prefetch = fit_shared_memory(num_workers, largest)
+    largest = max(batch_size, test_batch_size) * resize**2  # bytes
     settings = dict(
-        batchify_fn=functools.partial(transform_batch, resize=resize),
-        num_workers=num_workers,
-        prefetch=prefetch,
-        pin_memory=pin_memory,
+        batchify_fn=functools.partial(enlarge, resize=resize),
+        to_tensor=to_tensor,
+        **_workers(num_workers, largest, ctx),
     )
     shuffled, in_order = Shuffle(len(train_set), seed), gluon.data.SequentialSampler(len(test_set))
     train_iter = DataLoader(train_set, batch_size, shuffled, **settings)
     test_iter = DataLoader(test_set, test_batch_size, in_order, **settings)
     return train_iter, test_iter
+
+
+def load_data_cifar10(
+    batch_size,
+    resize=70,
+    crop=64,
+    augmented=False,
+    train_size=None,
+    num_workers=4,
+    seed=0,
+    data_dir=None,
+    test_batch_size=None,
+    ctx=None,
+):
+    """Load CIFAR-10 as its lecture does: enlarged, cropped, normalised, a tenth set apart.
+
+    Parameters
+    ----------
+    batch_size : int
+        Images in a batch; in training, those that are left at the end of a pass are left out.
+    resize : int
+        Side of the square that the 32 × 32 images are enlarged to, in pixels.
+    crop : int
+        Side of the square that is then cut out: anywhere for training, in the middle otherwise.
+        With 32 for both sizes images stay whole, as for the lecture's ConvNet.
+    augmented : bool
+        Whether training images are also turned, mirrored and recoloured; see
+        `d2l_alexnet.augment`.
+    train_size : int, optional
+        Take only the first so many training images.
+    num_workers : int
+        As for `load_data_fashion_mnist`.
+    seed : int
+        The order of the training images, and what is changed in each, are a function of the seed,
+        the number of the pass and the image, whatever the number of workers.
+    data_dir : path, optional
+        As for `d2l_alexnet.cifar10.cifar10`, which also says what is raised.
+    test_batch_size : int, optional
+        Images in a batch of the other two sets; `batch_size` if it is not given.
+    ctx : mxnet.Context, optional
+        Where batches are delivered; the CPU if it is not given.
+
+    Returns
+    -------
+    train_iter, valid_iter, test_iter : DataLoader
+        Each gives ``X, y``: float32 (N, 3, crop, crop) in -1…1, and int32 (N,). The last tenth of
+        the files' training images are those of `valid_iter`.
+
+    Raises
+    ------
+    InputError
+        When there are not enough training images for a batch.
+    """
+    train_set, valid_set, test_set = _cifar10_sets(data_dir, train_size)
+    if len(train_set) < batch_size:
+        raise InputError(
+            f"--batch-size {batch_size}: more than the {len(train_set)} training images, and what "
+            "does not fill a batch is left out"
+        )
+    test_batch_size = test_batch_size or batch_size
+    largest = max(batch_size, test_batch_size) * 3 * crop**2  # bytes
+    settings = dict(
+        to_tensor=transforms.Compose([transforms.ToTensor(), transforms.Normalize(0.5, 0.5)]),
+        **_workers(num_workers, largest, ctx),
+    )
+    train_iter = DataLoader(
+        Numbered(train_set),
+        batch_size,
+        NumberedShuffle(len(train_set), seed),
+        last_batch="discard",
+        batchify_fn=functools.partial(
+            enlarge_and_vary, resize=resize, crop=crop, augmented=augmented
+        ),
+        **settings,
+    )
+    valid_iter, test_iter = (
+        DataLoader(
+            dataset,
+            test_batch_size,
+            gluon.data.SequentialSampler(len(dataset)),
+            batchify_fn=functools.partial(enlarge, resize=resize, crop=crop),
+            **settings,
+        )
+        for dataset in (valid_set, test_set)
+    )
+    return train_iter, valid_iter, test_iter
+
+
+def _cifar10_sets(data_dir, train_size):
+    """Set the last tenth of CIFAR-10's training images apart, and take the first of the others."""
+    (images, labels), (test_images, test_labels) = cifar10(data_dir)
+    tenth = len(images) // 10
+    return (
+        gluon.data.ArrayDataset(images[:-tenth][:train_size], labels[:-tenth][:train_size]),
+        gluon.data.ArrayDataset(images[-tenth:], labels[-tenth:]),
+        gluon.data.ArrayDataset(test_images, test_labels),
+    )
+
+
+@contextlib.contextmanager
+def closing(loaders):
+    """End the workers of all loaders when the block ends."""
+    try:
+        yield
+    finally:
+        for loader in loaders:
+            loader.close()
+
+
+def _workers(num_workers, batch_bytes, ctx):
+    """Choose the loaders' settings that depend on the machine alone."""
+    num_workers, prefetch = fit_shared_memory(num_workers, batch_bytes)
+    return dict(num_workers=num_workers, prefetch=prefetch, ctx=ctx or mx.cpu())
 
 
 def fit_shared_memory(num_workers, batch_bytes, folder="/dev/shm"):
@@ -126,21 +286,38 @@ class DataLoader(gluon.data.DataLoader):
     batch_size : int
     sampler : gluon.data.Sampler
         Gives the order of the samples.
+    to_tensor : callable
+        Turns a batch of images, uint8 (N, H, W, C), into the net's input.
+    ctx : mxnet.Context
+        Where batches are delivered. To a GPU they travel from page-locked memory, while it
+        computes.
     **settings
         As for Gluon's.
     """
 
-    def __init__(self, dataset, batch_size, sampler, **settings):
+    def __init__(self, dataset, batch_size, sampler, to_tensor, ctx, last_batch="keep", **settings):
+        settings.update(last_batch=last_batch, pin_memory=ctx.device_type == "gpu")
         super().__init__(dataset, batch_size, sampler=sampler, **settings)
-        self.batch_size, self.sampler, self.images = batch_size, sampler, len(dataset)
+        self.dataset, self.images = dataset, len(dataset)
+        if last_batch == "discard":
+            self.images = len(self) * batch_size
+        self.batch_size, self.sampler = batch_size, sampler
+        self._to_tensor, self._ctx = to_tensor, ctx
         # The pool replaces those that die, so remember the ones it began with.
         self.workers = list(self._worker_pool._pool) if self._worker_pool else []
+        for worker in self.workers:  # computing comes first: a batch may take them a whole step
+            os.setpriority(os.PRIO_PROCESS, worker.pid, WORKER_NICENESS)
         self._end_workers = weakref.finalize(self, _end, self._worker_pool)
 
     def from_batch(self, epoch, batch):
         """Iterate over a pass of a `Shuffle`, counted from 1, without its first batches."""
         self.sampler.epoch, self.sampler.skip = epoch, batch * self.batch_size
         return iter(self)
+
+    def __iter__(self):
+        # ToTensor makes four bytes of one, so it comes last: where the net computes.
+        for X, y in super().__iter__():  # (N, H, W, C), (N,)
+            yield self._to_tensor(X.as_in_context(self._ctx)), y.as_in_context(self._ctx)
 
     def _prefetch_iter(self):
         if not self.workers:
@@ -153,6 +330,17 @@ class DataLoader(gluon.data.DataLoader):
             prefetch=self._prefetch,
             data_loader=self,
         )
+
+    def first(self, images, batch_size):
+        """Make a loader of the first images, in their own order, by the same workers.
+
+        Images that are changed at random are changed as in the last pass of this loader.
+        """
+        loader = copy.copy(self)
+        loader.images, loader.batch_size = min(images, len(self.dataset)), batch_size
+        loader.sampler = self.sampler.in_order(loader.images)
+        loader._batch_sampler = gluon.data.BatchSampler(loader.sampler, batch_size)
+        return loader
 
     def check_workers(self):
         """Raise `RunError` if a worker has died."""
@@ -210,43 +398,12 @@ def _obituary(exitcode):
     return f"a loader's worker was killed by {name}: {cause} --num-workers 0"
 
 
-class Shuffle(gluon.data.Sampler):
-    """A new order of all samples for every pass, a function of the seed and the pass alone.
+def enlarge(samples, resize, crop=None):
+    """Stack samples and enlarge their images, all at once.
 
-    Parameters
-    ----------
-    length : int
-        Number of samples.
-    seed : int
-        From 0 to 2³² − 1.
-
-    Attributes
-    ----------
-    epoch : int
-        The number of the next pass, counted from 1.
-    skip : int
-        Samples to leave out at the beginning of the next pass, as one that is resumed has
-        already seen them.
-    """
-
-    def __init__(self, length, seed):
-        self.length, self.seed, self.epoch, self.skip = length, seed, 1, 0
-
-    def __iter__(self):
-        order = np.random.RandomState([self.seed, self.epoch]).permutation(self.length)
-        order = order[self.skip :].tolist()
-        self.epoch, self.skip = self.epoch + 1, 0
-        return iter(order)
-
-    def __len__(self):
-        return self.length
-
-
-def transform_batch(samples, resize):
-    """Stack samples, enlarge the images and turn them into a tensor, all at once.
-
-    The lecture's transforms give bit for bit the same when they are applied to a whole batch
-    instead of to one image after the other, in half the time.
+    The lecture's transforms, Resize and ToTensor, give bit for bit the same when they are applied
+    to a whole batch instead of to one image after the other. Between the two, images are bytes, a
+    quarter of the size: that is when they go from the worker to where the net computes.
 
     Parameters
     ----------
@@ -254,20 +411,53 @@ def transform_batch(samples, resize):
         Images uint8 (H, W, C), and their labels.
     resize : int
         Side of the enlarged square, in pixels.
+    crop : int, optional
+        Side of the square in its middle to be kept; all of it, if it is not given.
 
     Returns
     -------
     X : mxnet.nd.NDArray
-        float32 (N, C, resize, resize) in 0…1.
+        uint8 (N, crop, crop, C).
     y : mxnet.nd.NDArray
         int32 (N,).
     """
     images, labels = zip(*samples)
     X = mx.nd.array(np.stack(images), dtype=np.uint8)  # (N, H, W, C)
-    return _enlarge(resize)(X), mx.nd.array(labels, dtype=np.int32)
+    X = transforms.Resize(resize)(X)
+    if crop:
+        edge = (resize - crop) // 2
+        X = transforms.CropResize(edge, edge, crop, crop)(X)
+    return X, mx.nd.array(labels, dtype=np.int32)
 
 
-@functools.lru_cache(maxsize=None)
-def _enlarge(resize):
-    """Compose the lecture's transforms, once in each process."""
-    return transforms.Compose([transforms.Resize(resize), transforms.ToTensor()])
+def enlarge_and_vary(samples, resize, crop, augmented):
+    """Stack samples, enlarge their images, and change each as its numbers say.
+
+    Parameters
+    ----------
+    samples : list of ((numpy.ndarray, int), numpy.ndarray)
+        Images uint8 (H, W, C) and their labels, and their numbers, (NUMBERS,).
+    resize, crop : int
+        Sides of the enlarged square and of that cut out of it, in pixels.
+    augmented : bool
+        Whether to do more than cut it out.
+
+    Returns
+    -------
+    X, y : mxnet.nd.NDArray
+        As `enlarge` gives them.
+    """
+    pairs, numbers = zip(*samples)
+    numbers = np.stack(numbers)  # (N, NUMBERS)
+    X, y = enlarge(pairs, resize)  # (N, resize, resize, C)
+    if augmented:
+        X = augment.turn(X, numbers[:, 2])
+    images = augment.cut_out(X.asnumpy(), crop, numbers[:, :2])
+    if augmented:
+        images = map(augment.flip_and_recolour, images, numbers[:, 3:])
+    return mx.nd.from_numpy(np.stack(list(images))), y
+
+
+def to_tensor(X):
+    """Turn uint8 (N, H, W, C) into float32 (N, C, H, W) in 0…1."""
+    return transforms.ToTensor()(X)

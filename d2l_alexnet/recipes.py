@@ -5,7 +5,7 @@ A recipe is a frozen dataclass; ``dataclasses.replace(RECIPES["lecture"], lr=0.1
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -16,17 +16,26 @@ class Recipe:
     ----------
     name : str
         The recipe's name on the command line.
+    data : str
+        The data set: fashion-mnist or cifar10.
+    channels : int
+        Of its images: 1 for grey, 3 for red, green and blue.
     net : str
         The net's name in `d2l_alexnet.nets.NETS`.
     dropout : float
         Share of the dense layers' outputs that is left out while training.
     resize : int
         Side of the square that images are enlarged to, in pixels.
+    margin : int
+        How many pixels less the square has that is then cut out of it, with CIFAR-10: anywhere
+        for training, in the middle otherwise.
+    augment : bool
+        Whether training images are also turned, mirrored and recoloured, with CIFAR-10.
     train_size : int
         How many training images a pass goes over: the first ones of the file, shuffled.
     batch_size : int
         Images per step; a gradient is the sum over a batch divided by this number, even for a
-        last batch with fewer images.
+        last batch with fewer images. With CIFAR-10 such a batch is left out.
     num_epochs : int
         Passes over the training images.
     initializer, initializer_params : str, dict
@@ -35,18 +44,29 @@ class Recipe:
         One of MXNet's optimizers by name, and its settings other than the learning rate.
     lr : float
         Learning rate; with warm-up and decay, the highest one.
+    lr_since : int
+        The epoch that `lr` is the rate of: the first, or where a resumed run was given another.
     warmup_steps : int
         Steps over which the rate climbs from 0 to `lr`, a tenth of the run at the most.
     decay : bool
         Whether the rate then falls linearly to 0 at the end of the run.
+    plateau : dict
+        Settings of `d2l_alexnet.plateau.next_rate`, which lowers the rate when validation accuracy
+        has stopped rising; none if it is empty.
+    dtype : str
+        ``float32``, or ``float16`` for mixed precision on a GPU: float16 where that is safe.
     published : tuple of dict
         The lecture's own figures, a row per epoch with the keys of a history.
     """
 
     name: str
+    data: str = "fashion-mnist"
+    channels: int = 1
     net: str = "alexnet"
     dropout: float = 0.5
     resize: int = 224
+    margin: int = 0
+    augment: bool = False
     train_size: int = 60_000
     batch_size: int = 128
     num_epochs: int = 5
@@ -55,9 +75,22 @@ class Recipe:
     optimizer: str = "sgd"
     optimizer_params: dict = field(default_factory=dict)
     lr: float = 0.01
+    lr_since: int = 1
     warmup_steps: int = 0
     decay: bool = False
+    plateau: dict = field(default_factory=dict)
+    dtype: str = "float32"
     published: tuple = ()
+
+    @property
+    def crop(self):
+        """Side of the images that the net is given, in pixels."""
+        return max(1, self.resize - self.margin)
+
+    @property
+    def input_shape(self):
+        """What the net is given of one image: (1, C, H, W)."""
+        return (1, self.channels, self.crop, self.crop)
 
 
 def _row(epoch, loss, running_train_accuracy, test_accuracy, seconds):
@@ -100,4 +133,63 @@ QUICK = Recipe(
     decay=True,
 )
 
-RECIPES = {recipe.name: recipe for recipe in (LECTURE, QUICK)}
+
+def _row_b(epoch, train_percent, valid_percent, **others):
+    train_accuracy, valid_accuracy = train_percent / 100, valid_percent / 100
+    return dict(epoch=epoch, train_accuracy=train_accuracy, valid_accuracy=valid_accuracy, **others)
+
+
+# STAT 453, L13.9.3, which runs in PyTorch: AlexNet on CIFAR-10, as published. One run on a GPU,
+# 48 s an epoch; the rate was cut to 0.01 at epoch 33 and to 0.001 at epoch 65.
+CIFAR10_ALEXNET = Recipe(
+    name="cifar10-alexnet",
+    data="cifar10",
+    channels=3,
+    net="alexnet_cifar10",
+    resize=70,
+    margin=6,
+    train_size=45_000,
+    batch_size=256,
+    num_epochs=200,
+    initializer="pytorchdefault",
+    optimizer_params=dict(momentum=0.9),
+    lr=0.1,
+    plateau=dict(factor=0.1, patience=10, threshold=1e-4),
+    published=(
+        _row_b(1, 18.6, 19.2),
+        _row_b(5, 51.7, 52.4),
+        _row_b(10, 68.7, 66.7),
+        _row_b(15, 71.4, 68.2),
+        _row_b(20, 76.4, 71.0),
+        _row_b(25, 72.6, 68.6),
+        _row_b(30, 67.6, 64.7),
+        _row_b(35, 77.1, 71.6),
+        _row_b(40, 81.1, 73.9),
+        _row_b(50, 86.7, 75.3),
+        _row_b(60, 91.0, 76.1),
+        _row_b(75, 94.4, 75.6),
+        _row_b(100, 94.6, 75.7),
+        _row_b(200, 94.6, 75.7, test_accuracy=0.7516),
+    ),
+)
+
+# The same lecture's second net, as published; the rate was cut at epochs 23 and 49.
+CIFAR10_CONVNET = replace(
+    CIFAR10_ALEXNET,
+    name="cifar10-convnet",
+    net="convnet_cifar10",
+    resize=32,
+    margin=0,
+    num_epochs=50,
+    published=(
+        _row_b(1, 53.4, 53.8),
+        _row_b(5, 76.1, 70.5),
+        _row_b(10, 84.8, 72.9),
+        _row_b(20, 95.1, 74.1),
+        _row_b(25, 99.4, 76.9),
+        _row_b(50, 99.95, 77.4, test_accuracy=0.7495),
+    ),
+)
+
+RECIPES = {recipe.name: recipe for recipe in (LECTURE, QUICK, CIFAR10_ALEXNET, CIFAR10_CONVNET)}
+TRAIN_IMAGES = {"fashion-mnist": 60_000, "cifar10": 45_000}  # there are

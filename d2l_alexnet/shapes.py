@@ -19,7 +19,7 @@ import mxnet as mx
 from mxnet.gluon import nn
 
 from d2l_alexnet import cli
-from d2l_alexnet.nets import NETS
+from d2l_alexnet.nets import INPUT_SHAPES, NETS
 from d2l_alexnet.runtime import InputError
 
 LARGEST_TRIED = 1024  # pixels a side, when looking for an input that fits
@@ -215,8 +215,8 @@ def build_net(name):
     -------
     net : mxnet.gluon.HybridBlock
         Not initialised.
-    channels : int
-        The input channels it is meant for.
+    input_shape : tuple of int
+        Of an image that it is meant for: (1, C, H, W).
 
     Raises
     ------
@@ -224,10 +224,10 @@ def build_net(name):
         For an unknown name, and where GluonCV cannot be imported.
     """
     if name.startswith("gluoncv:"):
-        return _gluoncv_net(name.partition(":")[2]), 3
+        return _gluoncv_net(name.partition(":")[2]), (1, 3, 224, 224)
     if name not in NETS:
         raise InputError(f"--net {name}: no such net; choose {', '.join(NETS)} or gluoncv:NAME")
-    return NETS[name](), 1
+    return NETS[name](), INPUT_SHAPES[name]
 
 
 def _gluoncv_net(name):
@@ -263,12 +263,12 @@ def main(argv=None):
         "--input",
         type=input_shape,
         metavar="N,C,H,W",
-        help="the input's shape; 1,1,224,224 if not given, with 3 channels for gluoncv:NAME",
+        help="the input's shape; the lecture's if not given, 1,3,224,224 for gluoncv:NAME",
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="how to print it")
     args = parser.parse_args(argv)
-    net, channels = build_net(args.net)
-    layers = trace(net, args.input or (1, channels, 224, 224))
+    net, usual = build_net(args.net)
+    layers = trace(net, args.input or usual)
     print(FORMATS[args.format](layers))
     return layers
 

@@ -1,3 +1,4 @@
+import os
 import signal
 import sys
 import time
@@ -44,9 +45,12 @@ def test_a_batch_transformed_whole_is_bit_for_bit_the_lectures(small_data):
     images, labels = small_data[1]
     lecture = transforms.Compose([transforms.Resize(224), transforms.ToTensor()])
     expected = mx.nd.stack(*(lecture(mx.nd.array(image, dtype=np.uint8)) for image in images))
-    X, y = data.transform_batch(list(zip(images, labels)), resize=224)
-    assert (X.asnumpy() == expected.asnumpy()).all()
-    assert (y.asnumpy() == labels).all()
+    for num_workers in (0, 2):
+        train_iter, test_iter = data.load_data_fashion_mnist(128, num_workers=num_workers)
+        with train_iter, test_iter:
+            ((X, y),) = test_iter
+        assert (X.asnumpy() == expected.asnumpy()).all()
+        assert (y.asnumpy() == labels).all()
 
 
 def test_test_images_keep_their_order_and_training_images_their_labels(small_data):
@@ -116,3 +120,35 @@ def test_no_worker_outlives_the_process(command, fashion_mnist, sent):
     while process.others() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert process.others() == []
+
+
+def test_workers_yield_to_the_threads_that_compute(small_data):
+    train_iter, test_iter = data.load_data_fashion_mnist(64, resize=28, num_workers=2)
+    with train_iter, test_iter:
+        for worker in train_iter.workers + test_iter.workers:
+            assert os.getpriority(os.PRIO_PROCESS, worker.pid) > os.getpriority(os.PRIO_PROCESS, 0)
+
+
+def test_batches_are_delivered_where_the_net_is(small_data):
+    for ctx in (mx.cpu(0), mx.cpu(1)):
+        train_iter, test_iter = data.load_data_fashion_mnist(64, resize=28, num_workers=1, ctx=ctx)
+        with train_iter, test_iter:
+            X, y = next(iter(train_iter))
+            assert (X.context, y.context) == (ctx, ctx)
+
+
+def test_the_first_images_come_in_order_from_the_same_workers(small_data):
+    (_, labels), _ = small_data
+    for num_workers in (0, 2):
+        train_iter, test_iter = data.load_data_fashion_mnist(64, resize=28, num_workers=num_workers)
+        with train_iter, test_iter:
+            before = batches(train_iter)
+            some = train_iter.first(100, batch_size=30)
+            assert some.workers == train_iter.workers
+            for _ in range(2):
+                ys = [y for _, y in batches(some)]
+                assert [len(y) for y in ys] == [30, 30, 30, 10]
+                assert (np.concatenate(ys) == labels[:100]).all()
+            assert train_iter.first(1000, batch_size=30).images == 300
+            train_iter.from_batch(1, 0)
+            assert same(batches(train_iter), before)

@@ -3,10 +3,10 @@ import json
 import mxnet as mx
 import pytest
 from mxnet.gluon import nn
-from test_nets import TABLE
+from test_nets import CIFAR10_TABLES, TABLE
 
 from d2l_alexnet import shapes
-from d2l_alexnet.nets import alexnet
+from d2l_alexnet.nets import NETS, alexnet
 from d2l_alexnet.runtime import InputError
 
 MULTIPLY_ADDS = {
@@ -87,6 +87,23 @@ def test_table_and_markdown_show_the_totals():
     assert {line.count("|") for line in markdown} == {6}
 
 
+@pytest.mark.parametrize("name", CIFAR10_TABLES)
+def test_the_second_lectures_nets_have_inputs_of_their_own(name, capsys):
+    layers = shapes.main(["--net", name, "--format", "markdown"])
+    assert [(row.name, row.output_shape, row.parameters) for row in layers] == CIFAR10_TABLES[name]
+    multiply_adds = {row.name: row.multiply_adds for row in layers}
+    assert multiply_adds["dense0"] == dict(alexnet_cifar10=9216 * 4096).get(name, 4096 * 128)
+    assert "| total |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("side", [64, 70, 150, 224])
+def test_adaptive_pooling_gives_the_dense_layers_as_much_whatever_the_image(side):
+    layers = {row.name: row for row in shapes.trace(NETS["alexnet_cifar10"](), (2, 3, side, side))}
+    assert layers["pool3"].output_shape == (2, 256, 6, 6)
+    assert layers["pool3"].kind == "AdaptiveAvgPool2D"
+    assert sum(row.parameters for row in layers.values()) == 57_044_810
+
+
 def test_json_holds_the_layers_and_the_totals(capsys):
     shapes.main(["--format", "json", "--input", "1,3,100,120"])
     trace = json.loads(capsys.readouterr().out)
@@ -103,8 +120,8 @@ def test_json_holds_the_layers_and_the_totals(capsys):
     ],
 )
 def test_gluoncvs_nets(name, side, parameters, multiply_adds):
-    net, channels = shapes.build_net(f"gluoncv:{name}")
-    layers = shapes.trace(net, (1, channels, side, side))
+    net, input_shape = shapes.build_net(f"gluoncv:{name}")
+    layers = shapes.trace(net, (*input_shape[:2], side, side))
     assert sum(row.parameters for row in layers) == parameters
     assert sum(row.multiply_adds for row in layers) == multiply_adds
 
@@ -112,9 +129,13 @@ def test_gluoncvs_nets(name, side, parameters, multiply_adds):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--net", "lenet"], "--net lenet: no such net; choose alexnet or gluoncv:NAME"),
+        (["--net", "lenet"], "--net lenet: no such net; choose alexnet, alexnet_cifar10, "),
         (["--net", "gluoncv:alexnot"], "GluonCV has no such net; similar: alexnet"),
         (["--input", "1,1,32,32"], "the smallest square that does is (1, 1, 67, 67)"),
+        (
+            ["--net", "alexnet_cifar10", "--input", "1,3,32,32"],
+            "the smallest square that does is (1, 3, 63, 63)",
+        ),
         (["--input", "1,0,224,224"], "'1,0,224,224' is not four whole numbers above 0: N,C,H,W"),
         (["--input", "224"], "'224' is not four whole numbers above 0: N,C,H,W"),
         (["--format", "xml"], "invalid choice: 'xml'"),
