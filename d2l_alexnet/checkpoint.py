@@ -35,10 +35,10 @@ class State:
         The epoch under way, counted from 1.
     batches, images : int
         Of it, done.
-    loss_sum, correct : float
-        Over those images.
-    seconds : float
-        Spent on the epoch so far.
+    sums : float or list of float
+        Of what is measured of those images; 0 at the beginning.
+    seconds, seconds_waiting : float
+        Spent on the epoch so far, and of these, waiting for the loader.
     history : list of dict
         Rows of the epochs that are over.
     """
@@ -47,9 +47,9 @@ class State:
     epoch: int = 1
     batches: int = 0
     images: int = 0
-    loss_sum: float = 0.0
-    correct: float = 0.0
+    sums: float | list = 0.0
     seconds: float = 0.0
+    seconds_waiting: float = 0.0
     history: list = field(default_factory=list)
 
 
@@ -61,7 +61,6 @@ def save(folder, net, trainer, state):
     folder : path
     net : mxnet.gluon.Block
     trainer : mxnet.gluon.Trainer
-        On one device.
     state : State
 
     Raises
@@ -69,12 +68,13 @@ def save(folder, net, trainer, state):
     RunError
         When it cannot be written, or a weight is not finite; the earlier ones are still there.
     """
-    arrays = {name: p.data().asnumpy() for name, p in net.collect_params().items()}
-    arrays.update((name, part.asnumpy()) for name, part in _optimizer_states(trainer).items())
+    arrays = {name: p.list_data()[0].asnumpy() for name, p in net.collect_params().items()}
+    arrays.update((name, part.asnumpy()) for name, part in _optimizer_states(trainer, 0).items())
     bad = [name for name, array in arrays.items() if not np.isfinite(array).all()]
     if bad:
         raise RunError(f"step {state.steps}: {bad[0]} is no longer finite; not saved")
-    arrays[STATE] = np.frombuffer(json.dumps(asdict(state)).encode(), np.uint8)
+    record = json.dumps(dict(state=asdict(state), arrays=sorted(arrays)))
+    arrays[STATE] = np.frombuffer(record.encode(), np.uint8)
     with writing(Path(folder, f"checkpoint-{state.steps:09d}.npz")) as partial:
         with zipfile.ZipFile(partial, "w") as file:  # np.savez complains twice of a full disk
             for name, array in arrays.items():
@@ -101,7 +101,7 @@ def load(folder, net, trainer):
     net : mxnet.gluon.Block
         Its parameters have their shapes.
     trainer : mxnet.gluon.Trainer
-        On one device, and yet to take its first step.
+        Yet to take its first step.
 
     Returns
     -------
@@ -145,7 +145,10 @@ def read(path):
     try:
         with zipfile.ZipFile(path) as file:
             arrays = dict(_read_array(file, info) for info in file.infolist())
-        state = State(**json.loads(bytes(arrays.pop(STATE))))
+        record = json.loads(bytes(arrays.pop(STATE)))
+        state = State(**record["state"])
+        if sorted(arrays) != record["arrays"]:  # the checksums do not cover zip's own list of files
+            raise ValueError("not all arrays are listed")
     except Exception as error:  # a damaged file can make the readers raise anything
         raise InputError(f"{path}: a damaged checkpoint ({error!r})") from error
     return state, arrays
@@ -164,29 +167,36 @@ def _read_array(file, info):
 
 def _restore(path, net, trainer, state, arrays):
     """Copy a checkpoint's arrays to where they belong, if they are all there and none other."""
-    weights = {name: p.data() for name, p in net.collect_params().items()}
-    optimizer = trainer.optimizer
-    if state.steps:  # an optimizer makes its states at its first step
-        updater = trainer._updaters[0]
-        for i, p in enumerate(trainer._params):
-            updater.states[i] = optimizer.create_state_multi_precision(i, p.data())
+    for device in range(len(trainer._updaters)):
+        if state.steps:
+            _make_optimizer_states(trainer, device)
+        weights = {name: p.list_data()[device] for name, p in net.collect_params().items()}
+        places = {**weights, **_optimizer_states(trainer, device)}
+        shapes = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        if shapes != {name: (place.shape, place.dtype) for name, place in places.items()}:
+            raise InputError(f"{path}: a checkpoint of another net or optimizer")
+        for name, place in places.items():
+            mx.nd.array(arrays[name], dtype=place.dtype).copyto(place)
+    trainer.optimizer.begin_num_update = trainer.optimizer.num_update = state.steps
+
+
+def _make_optimizer_states(trainer, device):
+    """Make the arrays that the optimizer would make at its first step."""
+    updater = trainer._updaters[device]
+    for i, p in enumerate(trainer._params):
+        if p.grad_req != "null":  # batch normalisation's running averages are not learnt
+            weight = p.list_data()[device]
+            updater.states[i] = trainer.optimizer.create_state_multi_precision(i, weight)
             updater.states_synced[i] = True
-    places = {**weights, **_optimizer_states(trainer)}
-    shapes = {name: (array.shape, array.dtype) for name, array in arrays.items()}
-    if shapes != {name: (place.shape, place.dtype) for name, place in places.items()}:
-        raise InputError(f"{path}: a checkpoint of another net or optimizer")
-    for name, place in places.items():
-        mx.nd.array(arrays[name], dtype=place.dtype).copyto(place)
-    optimizer.begin_num_update = optimizer.num_update = state.steps
 
 
-def _optimizer_states(trainer):
+def _optimizer_states(trainer, device):
     """Name the arrays that the optimizer keeps for each parameter, such as its momentum.
 
     `Trainer.save_states` would pickle the optimizer, and a pickle can hold code.
     """
     named = {}
-    for i, parts in trainer._updaters[0].states.items():
+    for i, parts in trainer._updaters[device].states.items():
         parts = parts if isinstance(parts, (tuple, list)) else [parts]
         for j, part in enumerate(part for part in parts if part is not None):
             named[f"{trainer._params[i].name}.{trainer.optimizer.__class__.__name__}{j}"] = part

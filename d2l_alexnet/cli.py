@@ -49,6 +49,26 @@ def add_data_dir(parser):
     )
 
 
+def add_ctx(parser):
+    """Add ``--ctx``."""
+    parser.add_argument(
+        "--ctx",
+        default="auto",
+        help="auto (the GPU if there is a usable one), cpu, gpu, gpu:N, or several: gpu:0,1",
+    )
+
+
+def add_num_workers(parser):
+    """Add ``--num-workers``."""
+    parser.add_argument(
+        "--num-workers",
+        type=whole(0),
+        default=4,
+        metavar="N",
+        help="processes that prepare batches, at most one a core",
+    )
+
+
 def whole(minimum, maximum=None):
     """Make an argparse type: a whole number from `minimum` to `maximum`, both included."""
     span = f"a whole number from {minimum}" + (" up" if maximum is None else f" to {maximum}")
@@ -131,15 +151,17 @@ def run(main):
     try:
         main()
     except InputError as error:
-        sys.exit(_say(error, status=2))
+        sys.exit(say(error, status=2))
     except RunError as error:
-        sys.exit(_say(error, status=1))
+        sys.exit(say(error, status=1))
     except Interrupted as stop:
-        sys.exit(_say(stop, status=128 + stop.signum))
+        sys.exit(say(stop, status=128 + stop.signum))
     except KeyboardInterrupt:
-        sys.exit(_say("interrupted", status=130))
+        sys.exit(say("interrupted", status=130))
 
 
-def _say(message, status):
+def say(message, status):
+    """Say in one line on standard error what went wrong; give the exit status."""
+    sys.stdout.flush()  # so that this is the last line where both go to one file
     print(f"d2l_alexnet: {message}", file=sys.stderr)
     return status

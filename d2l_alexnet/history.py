@@ -1,9 +1,11 @@
 """What a run has measured: one row per epoch, in a file of one JSON object per line.
 
 Keys, where they apply: ``epoch``, ``loss`` (mean over the pass), ``running_train_accuracy``
-(summed during the pass), ``train_accuracy`` (after the epoch), ``valid_accuracy``,
-``test_accuracy``, ``learning_rate``, ``seconds`` and ``images_per_second`` (of the pass, without
-testing). Accuracies are fractions.
+(summed during the pass), ``running_train_accuracy_in_predict_mode``, ``train_accuracy`` (after the
+epoch), ``valid_accuracy``, ``test_accuracy``, ``learning_rate``, ``seconds`` and
+``images_per_second`` (of the pass, without testing), ``seconds_waiting_for_data`` (that the loop
+waited for the loader; the device has work for up to two more batches meanwhile). Accuracies are
+fractions.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def load_params(net, path, ctx):
     net : mxnet.gluon.Block
         Its parameters have their shapes.
     path : path
-    ctx : mxnet.Context
+    ctx : list of mxnet.Context
 
     Raises
     ------

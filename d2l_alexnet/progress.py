@@ -70,6 +70,30 @@ class Progress:
         self.bar.close()
 
 
+class Timed:
+    """Pass on what an iterator gives, and add up how long it keeps one waiting.
+
+    Parameters
+    ----------
+    iterator : iterator
+    seconds : float
+        What to start from.
+    """
+
+    def __init__(self, iterator, seconds=0.0):
+        self._iterator, self.seconds = iterator, seconds
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        start = time.perf_counter()
+        try:
+            return next(self._iterator)
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
 def watched(data_iter, name, size):
     """Pass on an iterator's batches while showing how far it has come."""
     progress, done = Progress(name, size), 0

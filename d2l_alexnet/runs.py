@@ -16,13 +16,15 @@ import mxnet as mx
 import numpy as np
 
 import d2l_alexnet
-from d2l_alexnet import figures
+from d2l_alexnet import figures, gap
 from d2l_alexnet.history import write_history
+from d2l_alexnet.nets import NETS
 from d2l_alexnet.params import save_params
-from d2l_alexnet.recipes import RECIPES, Recipe
+from d2l_alexnet.recipes import RECIPES, TRAIN_IMAGES, Recipe
 from d2l_alexnet.runtime import InputError, RunError
 
 SETTINGS = "args.json"
+EVENTS = "tensorboard"  # folder
 PARTIAL = ".partial"  # files under way
 
 
@@ -56,12 +58,13 @@ def new_folder(recipe, out=None):
     return out
 
 
-def write_settings(out, recipe, seed, ctx, num_workers):
+def write_settings(out, recipe, seed, explain_gap, ctx, num_workers):
     """Write down all that it takes to repeat the run, and what it ran on."""
     settings = dict(
         recipe={k: v for k, v in dataclasses.asdict(recipe).items() if k != "published"},
         seed=seed,
-        ctx=str(ctx),
+        explain_gap=explain_gap,
+        ctx=", ".join(map(str, ctx)),
         num_workers=num_workers,
         device=describe_device(),
         python=platform.python_version(),
@@ -74,12 +77,13 @@ def write_settings(out, recipe, seed, ctx, num_workers):
 
 
 def read_settings(out):
-    """Read the recipe and the seed of a run.
+    """Read what a run was asked to do.
 
     Returns
     -------
     recipe : Recipe
     seed : int
+    explain_gap : bool
 
     Raises
     ------
@@ -90,19 +94,35 @@ def read_settings(out):
     try:
         settings = json.loads(path.read_text())
         recipe = Recipe(**settings["recipe"])
-        seed = int(settings["seed"])
+        _check(recipe)
+        seed, explain_gap = int(settings["seed"]), bool(settings["explain_gap"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: not the settings of a run ({error})") from error
     published = RECIPES[recipe.name].published if recipe.name in RECIPES else ()
-    return dataclasses.replace(recipe, published=published), seed
+    return dataclasses.replace(recipe, published=published), seed, explain_gap
+
+
+def _check(recipe):
+    """Raise where a value is of another kind than its default, or there is no such net."""
+    for name, default in vars(Recipe("")).items():
+        value, kind = vars(recipe)[name], type(default)
+        if not isinstance(value, (int, float) if kind is float else kind):
+            raise TypeError(f"{name} is {value!r}")
+    if recipe.net not in NETS:
+        raise ValueError(f"there is no net {recipe.net!r}")
+    if recipe.data not in TRAIN_IMAGES:
+        raise ValueError(f"there is no data set {recipe.data!r}")
 
 
 def write_results(out, net, recipe, history):
-    """Write the history, the curves and the net's weights, each file whole or not at all."""
+    """Write the history, pictures of it and the net's weights, each file whole or not at all."""
     with writing(out / "history.jsonl") as partial:
         write_history(partial, history)
     with writing(out / "curves.png") as partial:
         figures.curves(history, recipe.published).savefig(partial, dpi=150, format="png")
+    if gap.measured(history):
+        with writing(out / "gap.png") as partial:
+            figures.gap(history).savefig(partial, dpi=150, format="png")
     with writing(out / "net.params") as partial:
         save_params(net, partial)
 

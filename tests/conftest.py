@@ -1,12 +1,34 @@
+import contextlib
+import fcntl
+import functools
+import http.server
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+from d2l_alexnet import cifar10 as cifar
 from d2l_alexnet import datasets
+from d2l_alexnet.runtime import InputError
+
+# Damaged files that tests/test_fuzz.py makes for each reader.
+for profile, max_examples in (("default", 200), ("long", 5_000)):
+    settings.register_profile(
+        profile, max_examples=max_examples, deadline=None, derandomize=True, database=None
+    )
+
+
+def first_images(sets):
+    """Give the first 300 training images and the first 70 test images, with their labels."""
+    (train_images, train_labels), (test_images, test_labels) = sets
+    return (train_images[:300], train_labels[:300]), (test_images[:70], test_labels[:70])
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +42,48 @@ def small_data(fashion_mnist, monkeypatch):
     """Let the loaders see 300 training and 70 test images, all of them real."""
     from d2l_alexnet import data
 
-    (train_images, train_labels), (test_images, test_labels) = fashion_mnist
-    slices = (train_images[:300], train_labels[:300]), (test_images[:70], test_labels[:70])
+    slices = first_images(fashion_mnist)
     monkeypatch.setattr(data, "fashion_mnist", lambda data_dir=None: slices)
     return slices
+
+
+@pytest.fixture(scope="session")
+def cifar10():
+    """The real data: ((images, labels), (images, labels)), got once, whoever asks first."""
+    folder = cifar.default_data_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        return cifar.cifar10()
+    except InputError as error:
+        if shutil.which("npm"):
+            raise
+        pytest.skip(str(error))
+    finally:
+        os.close(descriptor)
+
+
+@pytest.fixture
+def small_cifar10(cifar10, monkeypatch):
+    """Let the loaders see 300 training images, a tenth of them set apart, and 70 test images."""
+    from d2l_alexnet import data
+
+    slices = first_images(cifar10)
+    monkeypatch.setattr(data, "cifar10", lambda data_dir=None: slices)
+    return slices
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Serve a folder over HTTP; give the folder and its address."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{httpd.server_port}/"
+        httpd.shutdown()
 
 
 @pytest.fixture
@@ -59,6 +119,22 @@ def python():
     return run_code
 
 
+@pytest.fixture
+def no_room():
+    """Make a context in which files end after 100 bytes, as if the disk were full."""
+
+    @contextlib.contextmanager
+    def limited():
+        _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    return limited
+
+
 def processes_in_group(group):
     """List the living processes of a process group."""
     members = []
@@ -77,9 +153,9 @@ def command():
     """Start a command in a process group of its own, and end what is left of it afterwards."""
     started = []
 
-    def start(*arguments, **settings):
+    def start(*arguments, wrapper=(), **settings):
         process = subprocess.Popen(
-            [sys.executable, *map(str, arguments)],
+            [*wrapper, sys.executable, *map(str, arguments)],
             start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

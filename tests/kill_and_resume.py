@@ -30,7 +30,7 @@ cli.run(train.main)
 """
 SETTINGS = ["--resize", "67", "--epochs", "2", "--batch-size", "8", "--ctx", "cpu"]
 EVERY_STEP = ["--checkpoint-minutes", "0.0001"]
-TIMES = ("seconds", "images_per_second")
+TIMES = ("seconds", "images_per_second", "seconds_waiting_for_data")
 
 
 def write_small_run(folder):

@@ -37,7 +37,7 @@ def saved(tmp_path):
     net = small_net()
     trainer = small_trainer(net)
     take_steps(net, trainer, 3)
-    checkpoint.save(tmp_path, net, trainer, State(steps=3, loss_sum=0.1 + 0.2))
+    checkpoint.save(tmp_path, net, trainer, State(steps=3, sums=[0.1 + 0.2, 1.0]))
     return tmp_path
 
 
@@ -73,7 +73,7 @@ def test_the_newest_two_are_kept(tmp_path):
 
 def test_state_comes_back_to_the_last_bit(saved):
     state, _ = checkpoint.read(checkpoint.find(saved)[0])
-    assert state == State(steps=3, loss_sum=0.1 + 0.2)
+    assert state == State(steps=3, sums=[0.1 + 0.2, 1.0])
 
 
 def test_weights_that_are_not_finite_are_never_saved(saved):
@@ -161,3 +161,25 @@ def test_an_array_that_promises_more_than_there_is_is_refused(tmp_path):
         file.writestr("weight.npy", buffer.getvalue() + bytes(16))
     with pytest.raises(InputError, match="a damaged checkpoint"):
         checkpoint.read(tmp_path / "huge.npz")
+
+
+def test_a_run_on_one_device_goes_on_on_two(tmp_path):
+    ctx = [mx.cpu(0), mx.cpu(1)]
+    net = small_net()
+    trainer = small_trainer(net)
+    take_steps(net, trainer, 3)
+    checkpoint.save(tmp_path, net, trainer, State(steps=3))
+    resumed = small_net()
+    resumed.collect_params().reset_ctx(ctx)
+    resumed_trainer = gluon.Trainer(
+        resumed.collect_params(), "adam", dict(learning_rate=0.1), "device", None, False
+    )
+    checkpoint.load(tmp_path, resumed, resumed_trainer)
+    for device in range(2):
+        states = checkpoint._optimizer_states(resumed_trainer, device)
+        for name, state in checkpoint._optimizer_states(trainer, 0).items():
+            assert states[name].context == ctx[device]
+            assert (states[name].asnumpy() == state.asnumpy()).all()
+    for name, p in net.collect_params().items():
+        for copy in resumed.collect_params()[name].list_data():
+            assert (copy.asnumpy() == p.data().asnumpy()).all()

@@ -12,7 +12,7 @@ import json
 import mxnet as mx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from d2l_alexnet import checkpoint, runs
@@ -21,11 +21,6 @@ from d2l_alexnet.datasets import IdxFile, read_idx
 from d2l_alexnet.history import read_history, write_history
 from d2l_alexnet.params import read_params
 from d2l_alexnet.recipes import LECTURE
-
-for profile, max_examples in (("default", 200), ("long", 5_000)):
-    settings.register_profile(
-        profile, max_examples=max_examples, deadline=None, derandomize=True, database=None
-    )
 
 VALUES = np.arange(12, dtype=np.uint8).reshape(3, 4)
 RAW = bytes([0, 0, 8, 2, 0, 0, 0, 3, 0, 0, 0, 4]) + VALUES.tobytes()
@@ -39,7 +34,8 @@ def idx(path):
 
 def checkpoints(path):
     arrays = dict(weight=np.arange(6.0), bias=np.ones(2, np.float32))
-    state = np.frombuffer(json.dumps(vars(State(steps=3))).encode(), np.uint8)
+    record = json.dumps(dict(state=vars(State(steps=3)), arrays=sorted(arrays)))
+    state = np.frombuffer(record.encode(), np.uint8)
     with path.open("wb") as file:
         np.savez(file, state=state, **arrays)
 
@@ -61,7 +57,9 @@ def history(path):
 
 
 def run_settings(path):
-    runs.write_settings(path.parent, LECTURE, seed=0, ctx="cpu(0)", num_workers=2)
+    runs.write_settings(
+        path.parent, LECTURE, seed=0, explain_gap=False, ctx=[mx.cpu()], num_workers=2
+    )
     (path.parent / runs.SETTINGS).rename(path)
     path.parent.joinpath(runs.SETTINGS).symlink_to(path)
     return lambda: runs.read_settings(path.parent)

@@ -5,7 +5,9 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,11 +48,11 @@ def wait_for_checkpoint(folder, process, more_than=0):
 
 
 def test_killed_at_any_moment_and_resumed_the_run_ends_the_same(small_run, uninterrupted, tmp_path):
-    """Some SIGKILLs at random moments, of one run after the other; the script makes hundreds."""
+    """Twenty SIGKILLs at random moments, of one run after the other; the script makes hundreds."""
     moments, kills, runs = random.Random(0), 0, 0
-    while kills < 3:
+    while kills < 20:
         folder = tmp_path / f"run{runs}"
-        kills += kill_and_resume(small_run, folder, 3 - kills, moments)
+        kills += kill_and_resume(small_run, folder, 20 - kills, moments)
         assert result(folder) == result(uninterrupted)
         runs += 1
 
@@ -211,3 +213,69 @@ def test_a_full_disk_ends_the_run_in_one_line_and_the_earlier_checkpoint_loads(s
     assert not list((tiny_disk / "run").glob("*.partial"))
     assert checkpoint.read(checkpoint.find(tiny_disk / "run")[0])
     assert start("--resume", tiny_disk / "run").wait() == 0
+
+
+def test_a_disk_that_turns_read_only_ends_the_run_in_one_line(start, tiny_disk):
+    process = start(*SETTINGS, "--out", tiny_disk / "run", *EVERY_STEP)
+    process.stdout.readline()
+    wait_for_checkpoint(tiny_disk / "run", process)
+    while os.system(
+        f"mount -o remount,ro {tiny_disk} 2>/dev/null"
+    ):  # until no file is being written
+        time.sleep(0.01)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert said.splitlines()[-1].startswith(f"d2l_alexnet: {tiny_disk}/run/")
+    assert said.splitlines()[-1].endswith("cannot write it (Read-only file system)")
+    assert checkpoint.read(checkpoint.find(tiny_disk / "run")[0])
+    for arguments in (["--resume", tiny_disk / "run"], ["--out", tiny_disk / "new"]):
+        process = start(*arguments)
+        said = process.communicate(timeout=60)[0]
+        assert process.returncode in (1, 2)
+        assert said.splitlines()[-1].startswith("d2l_alexnet: ")
+        assert "cannot write" in said.splitlines()[-1]
+
+
+@pytest.fixture
+def start_with_shared_memory(small_run, command):
+    """Start a small run that sees a shared memory of so many MiB."""
+    own_mounts = ["unshare", "--mount", "sh", "-c"]
+    if subprocess.call([*own_mounts, "mount -t tmpfs tmpfs /dev/shm"], stderr=subprocess.DEVNULL):
+        pytest.skip("this machine does not let us mount a small shared memory")
+
+    def start(mebibytes, *arguments):
+        mount = f"mount -t tmpfs -o size={mebibytes}m tmpfs /dev/shm"
+        wrapper = [*own_mounts, f'{mount} && exec "$@"', "sh"]
+        return command("-c", small_run, *arguments, wrapper=wrapper)
+
+    return start
+
+
+def test_with_little_shared_memory_fewer_batches_are_asked_for(start_with_shared_memory, tmp_path):
+    # The larger batches are those of the test set: 128 images of 67 x 67 bytes, 0.5 MiB.
+    process = start_with_shared_memory(3, *SETTINGS, "--out", tmp_path / "run", "--num-workers", 2)
+    said = process.communicate()[0]
+    assert process.returncode == 0
+    assert said.startswith("/dev/shm has 3 MiB free, a batch takes 0.5 MiB: ")
+    assert said.count("/dev/shm") == 1
+
+
+def test_shared_memory_that_fills_up_is_named(start_with_shared_memory, tmp_path):
+    process = start_with_shared_memory(
+        64, *SETTINGS, "--epochs", 200, "--out", tmp_path / "run", "--num-workers", 2
+    )
+    process.stdout.readline()
+    what_it_sees = Path("/proc", str(process.pid), "root")
+    filler = what_it_sees / "dev/shm/filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while process.poll() is None:
+            file.write(bytes(4096))
+    filled = time.monotonic()
+    said = process.communicate(timeout=60)[0]
+    assert time.monotonic() - filled < 20
+    assert process.returncode == 1
+    last = said.splitlines()[-1]
+    assert (
+        "SIGBUS: shared memory (/dev/shm) is full; make it larger, or use --num-workers 0" in last
+    )
+    assert process.others() == []

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import resource
 import types
 
 import mxnet as mx
@@ -95,9 +96,10 @@ def test_one_epoch_is_the_lectures_arithmetic(small_data):
 def our_epoch(net, train_iter, trainer, seed=0):
     state = State()
     keeper = types.SimpleNamespace(due=False)
-    train.train_epoch(net, train_iter, trainer, LECTURE, seed, mx.cpu(), state, keeper)
+    learner = train.Learner(net, trainer, LECTURE, seed, [mx.cpu()])
+    train.train_epoch(learner, train_iter, state, keeper)
     assert (state.batches, state.images) == (len(train_iter), train_iter.images)
-    return state.loss_sum / state.images, state.correct / state.images
+    return [total / state.images for total in state.sums]
 
 
 def lecture_epoch(net, train_iter, trainer, batch_size):
@@ -161,7 +163,9 @@ def test_the_run_folder(small_data, tmp_path):
         "learning_rate",
         "seconds",
         "images_per_second",
+        "seconds_waiting_for_data",
     }
+    assert 0 < history[0]["seconds_waiting_for_data"] < history[0]["seconds"]
     settings = json.loads((folder / "args.json").read_text())
     assert settings["recipe"]["batch_size"] == 32
     assert (settings["seed"], settings["ctx"]) == (7, "cpu(0)")
@@ -174,14 +178,16 @@ def test_the_saved_weights_are_those_that_were_tested(small_data, tmp_path):
     net = train.build_net(TINY)
     net.load_parameters(str(tmp_path / "run" / "net.params"))
     _, test_iter = data.load_data_fashion_mnist(32, resize=67, num_workers=0)
-    accuracy = train.evaluate_accuracy(net, test_iter, mx.cpu())
+    accuracy = train.evaluate_accuracy(net, test_iter, [mx.cpu()])
     assert accuracy == row["test_accuracy"]
 
 
 def test_command_trains_and_tests_on_all_images(run, tmp_path, fashion_mnist):
     out = tmp_path / "run"
-    done = run("train", "--recipe", "quick", "--resize", 67, "--train-size", 640, "--out", out)
+    settings = ("--recipe", "quick", "--resize", 67, "--train-size", 640, "--tensorboard")
+    done = run("train", *settings, "--out", out)
     assert done.returncode == 0, done.stderr
+    assert len(list((out / "tensorboard").iterdir())) == 1
     chosen, foretold, *_, line = done.stdout.splitlines()
     assert chosen.startswith("Recipe quick on ")
     assert foretold.startswith("A pass over 640 images takes about ")
@@ -215,7 +221,8 @@ def test_lecture_line():
     ("arguments", "message"),
     [
         (["--recipe", "slow"], "argument --recipe: invalid choice: 'slow'"),
-        (["--ctx", "tpu"], "--ctx tpu: not a context; choose auto, cpu, gpu or gpu:N"),
+        (["--dtype", "float16", "--ctx", "cpu"], "--dtype float16: mixed precision is for GPUs"),
+        (["--ctx", "tpu"], "--ctx tpu: not a context; choose auto, cpu, gpu, gpu:N or gpu:N,M"),
         (["--epochs", "0"], "argument --epochs: '0' is not a whole number from 1 up"),
         (["--batch-size", "-3"], "argument --batch-size: '-3' is not a whole number from 1 up"),
         (["--lr", "0"], "argument --lr: '0' is not a number above 0"),
@@ -281,3 +288,79 @@ def test_wrong_data_leaves_no_run_folder(tmp_path, run):
 def test_every_recipe_builds_its_net():
     for recipe in RECIPES.values():
         assert train.build_net(recipe)
+
+
+def test_too_little_memory_is_one_line(run, tmp_path):
+    limit = 5 << 30  # bytes of address space: enough to start, too little for this batch
+    done = run(
+        *("train", "--batch-size", 2000, "--train-size", 2000, "--num-workers", 0),
+        *("--ctx", "cpu", "--out", tmp_path / "run"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "d2l_alexnet: cpu(0) ran out of memory with batches of 2000 images, "
+    )
+    assert done.stderr.count("\n") == 1
+
+
+def test_two_devices_learn_what_one_does(small_data, tmp_path):
+    """To rounding; the last batch, of 72 - 2 × 32 = 8 images, is split too."""
+    recipe = dataclasses.replace(TINY, optimizer="sgd", optimizer_params={}, lr=0.01, train_size=72)
+    histories = []
+    for name, ctx in (("one", "cpu"), ("two", "cpu:0,1"), ("three", "cpu:0,1,2")):
+        histories.append(train.train(recipe, ctx, num_workers=0, out=tmp_path / name))
+    assert json.loads((tmp_path / "two/args.json").read_text())["ctx"] == "cpu(0), cpu(1)"
+    expected = weights(tmp_path / "one")
+    for name, (row,) in zip(("two", "three"), histories[1:]):
+        assert row["loss"] == pytest.approx(histories[0][0]["loss"], rel=1e-6)
+        assert row["running_train_accuracy"] == histories[0][0]["running_train_accuracy"]
+        assert row["test_accuracy"] == histories[0][0]["test_accuracy"]
+        for key, weight in weights(tmp_path / name).items():
+            assert np.allclose(weight, expected[key], rtol=1e-4, atol=1e-7)
+
+
+MIXED = """
+import numpy as np
+import d2l_alexnet
+import mxnet as mx
+from dataclasses import replace
+from mxnet.contrib import amp
+from d2l_alexnet import train
+from d2l_alexnet.recipes import LECTURE
+
+amp.init()
+weights = []
+for dtype in ("float32", "float16"):
+    recipe = replace(LECTURE, dtype=dtype, batch_size=4)
+    net = mx.gluon.nn.HybridSequential()
+    net.add(mx.gluon.nn.Embedding(3, 10), mx.gluon.nn.Flatten())  # no layer that AMP changes
+    net.initialize(mx.init.One())
+    trainer = train.make_trainer(net, recipe, steps=1)
+    learner = train.Learner(net, trainer, recipe, 0, [mx.cpu()])
+    X = mx.nd.array([[0], [1], [2], [1]])
+    figures = [learner.step(n, X, mx.nd.array([1, 2, 3, 4])).asnumpy() for n in range(3)]
+    print(dtype, *np.stack(figures).ravel().round(4), *net[0].weight.data().asnumpy().ravel())
+"""
+
+
+def test_scaling_the_loss_for_float16_does_not_scale_what_is_learnt(python):
+    """On a CPU, where the arithmetic itself stays float32."""
+    done = python(MIXED)
+    plain, scaled = (line.split()[1:] for line in done.stdout.splitlines())
+    assert [float(x) for x in scaled] == pytest.approx([float(x) for x in plain], rel=1e-5)
+    assert len(set(plain[6:])) > 3
+
+
+def test_devices_do_not_share_their_dropout(small_data):
+    first, second = train.seeds_of_step(seed=0, number=3, devices=2)
+    assert first != second
+    assert train.seeds_of_step(seed=0, number=3, devices=1) == [first]
+    assert train.seeds_of_step(seed=0, number=4, devices=1) != [first]
+
+
+def test_fewer_images_than_devices_are_refused(small_data, tmp_path):
+    recipe = dataclasses.replace(TINY, train_size=65)
+    with pytest.raises(InputError, match="^--batch-size 32: leaves 1 images for the last batch, "):
+        train.train(recipe, "cpu:0,1", num_workers=0, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,6 +1,5 @@
 import pytest
 
-from d2l_alexnet import figures
 from d2l_alexnet.history import read_history, write_history
 from d2l_alexnet.recipes import LECTURE
 from d2l_alexnet.runtime import InputError
@@ -22,17 +21,3 @@ def test_a_bad_row_is_named(tmp_path, line):
 def test_a_missing_history_is_named(tmp_path):
     with pytest.raises(InputError, match="^.*/none: not a history file"):
         read_history(tmp_path / "none")
-
-
-def test_curves_show_every_point_inside_the_axes():
-    history = [dict(row, loss=row["loss"] * 9, test_accuracy=0.01) for row in LECTURE.published]
-    for rows, published in ((history, ()), (history[:1], LECTURE.published)):
-        drawn = 0
-        for axes in figures.curves(rows, published).axes:
-            assert axes.get_xlabel() == "epoch"
-            assert axes.get_ylabel()
-            low, high = axes.get_ylim()
-            for line in axes.get_lines():
-                drawn += len(line.get_ydata())
-                assert low <= min(line.get_ydata()) <= max(line.get_ydata()) <= high
-        assert drawn == 3 * (len(rows) + len(published))

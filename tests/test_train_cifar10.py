@@ -1,0 +1,210 @@
+"""The second lecture's recipes, on a few hundred real images."""
+
+import dataclasses
+import json
+
+import mxnet as mx
+import numpy as np
+import pytest
+from conftest import first_images
+
+from d2l_alexnet import data, plateau, train
+from d2l_alexnet.accuracy import evaluate_accuracy
+from d2l_alexnet.history import read_history
+from d2l_alexnet.params import read_params
+from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET
+
+EVERY_STEP = 1e-9  # minutes between two checkpoints
+# Four steps an epoch, crops at random, and a rate that falls when the accuracy rises by less than
+# half.
+SMALL = dataclasses.replace(
+    CIFAR10_CONVNET,
+    resize=36,
+    margin=4,
+    batch_size=64,
+    num_epochs=4,
+    plateau=dict(factor=0.5, patience=0, threshold=0.5),
+)
+HERE = dict(ctx="cpu", num_workers=0)
+TIMES = ("seconds", "images_per_second", "seconds_waiting_for_data")
+
+
+def result(folder):
+    rows = read_history(folder / "history.jsonl")
+    weights = {name: array.tobytes() for name, array in read_params(folder / "net.params").items()}
+    return weights, [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cifar10, tmp_path_factory):
+    """The folder of a run of four epochs that nothing disturbed."""
+    out = tmp_path_factory.mktemp("run") / "undisturbed"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "cifar10", lambda data_dir=None: first_images(cifar10))
+        train.train(SMALL, **HERE, out=out)
+    return out
+
+
+@pytest.fixture
+def crash(monkeypatch):
+    """Let a run crash at a step."""
+
+    def at(number):
+        step = train.Learner.step
+
+        def crashing(self, at_step, X, y):
+            if at_step == number:
+                monkeypatch.setattr(train.Learner, "step", step)
+                raise ZeroDivisionError
+            return step(self, at_step, X, y)
+
+        monkeypatch.setattr(train.Learner, "step", crashing)
+
+    return at
+
+
+@pytest.mark.parametrize("recipe", [CIFAR10_ALEXNET, CIFAR10_CONVNET])
+def test_recipes_are_the_lectures(recipe):
+    assert (recipe.train_size, recipe.batch_size, recipe.lr) == (45_000, 256, 0.1)
+    assert (recipe.optimizer, recipe.optimizer_params) == ("sgd", dict(momentum=0.9))
+    assert recipe.plateau == dict(factor=0.1, patience=10, threshold=1e-4)
+    assert recipe.initializer == "pytorchdefault"
+    assert recipe.dropout == 0.5
+    assert not recipe.augment
+
+
+def test_what_differs_between_the_two_and_what_was_published():
+    assert (CIFAR10_ALEXNET.num_epochs, CIFAR10_CONVNET.num_epochs) == (200, 50)
+    assert CIFAR10_ALEXNET.input_shape == (1, 3, 64, 64)
+    assert CIFAR10_CONVNET.input_shape == (1, 3, 32, 32)
+    first, *_, last = CIFAR10_ALEXNET.published
+    assert first == pytest.approx(dict(epoch=1, train_accuracy=0.186, valid_accuracy=0.192))
+    assert (last["epoch"], last["valid_accuracy"], last["test_accuracy"]) == (200, 0.757, 0.7516)
+    last = CIFAR10_CONVNET.published[-1]
+    assert (last["epoch"], last["valid_accuracy"], last["test_accuracy"]) == (50, 0.774, 0.7495)
+
+
+def test_a_run_measures_training_and_validation_accuracy_after_each_epoch(undisturbed):
+    history = read_history(undisturbed / "history.jsonl")
+    for row in history:
+        for key, images in (("train_accuracy", 270), ("valid_accuracy", 30), ("test_accuracy", 70)):
+            assert row[key] * images == pytest.approx(round(row[key] * images))
+        assert row["running_train_accuracy"] * 256 == round(row["running_train_accuracy"] * 256)
+    recipe = json.loads((undisturbed / "args.json").read_text())["recipe"]
+    assert (recipe["data"], recipe["lr"], recipe["lr_since"]) == ("cifar10", 0.1, 1)
+
+
+def test_training_accuracy_is_that_of_the_finished_net_on_the_pass(undisturbed, small_cifar10):
+    *_, row = read_history(undisturbed / "history.jsonl")
+    net = train.build_net(SMALL)
+    net.load_parameters(str(undisturbed / "net.params"))
+    train_iter, valid_iter, _ = data.load_data_cifar10(64, 36, 32, num_workers=0)
+    list(train_iter.from_batch(row["epoch"], 4))
+    seen = train_iter.first(270, batch_size=128)
+    assert evaluate_accuracy(net, seen, [mx.cpu()]) == row["train_accuracy"]
+    assert evaluate_accuracy(net, valid_iter, [mx.cpu()]) == row["valid_accuracy"]
+
+
+def test_the_rate_in_every_row_is_that_of_the_plateau(undisturbed):
+    history = read_history(undisturbed / "history.jsonl")
+    accuracies = [row["valid_accuracy"] for row in history]
+    expected = [plateau.next_rate(accuracies[:n], 0.1, **SMALL.plateau) for n in range(4)]
+    assert [row["learning_rate"] for row in history] == expected
+    assert min(expected) < 0.1
+
+
+@pytest.mark.parametrize("step", [2, 13])
+def test_a_run_that_crashed_goes_on_as_if_it_had_not(
+    undisturbed, small_cifar10, crash, tmp_path, step
+):
+    crash(step)
+    with pytest.raises(ZeroDivisionError):
+        train.train(SMALL, **HERE, out=tmp_path / "run", checkpoint_minutes=EVERY_STEP)
+    train.resume(tmp_path / "run", ctx="cpu", num_workers=2)
+    assert result(tmp_path / "run") == result(undisturbed)
+
+
+def test_more_epochs_go_on_with_the_rate_that_the_plateau_had_come_to(
+    undisturbed, small_cifar10, tmp_path
+):
+    train.train(dataclasses.replace(SMALL, num_epochs=2), **HERE, out=tmp_path / "run")
+    train.resume(tmp_path / "run", dict(num_epochs=4), **HERE)
+    assert result(tmp_path / "run") == result(undisturbed)
+
+
+def test_a_new_rate_holds_from_the_epoch_under_way_and_later_cuts_apply_to_it(
+    small_cifar10, crash, tmp_path
+):
+    run = tmp_path / "run"
+    recipe = dataclasses.replace(SMALL, plateau=dict(factor=0.5, patience=0, threshold=9.0))
+    train.train(dataclasses.replace(recipe, num_epochs=2), **HERE, out=run)
+    crash(9)  # in the third epoch, that is
+    with pytest.raises(ZeroDivisionError):
+        train.resume(run, dict(num_epochs=3, lr=0.02), **HERE, checkpoint_minutes=EVERY_STEP)
+    train.resume(run, **HERE)
+    history = train.resume(run, dict(num_epochs=5), **HERE)
+    rates = [row["learning_rate"] for row in history]
+    # Only the first accuracy is ten times as good as the one before it, which is none.
+    assert rates == pytest.approx([0.1, 0.1, 0.02, 0.01, 0.005])
+
+
+def test_the_gap_can_be_explained_with_augmented_images_too(small_cifar10, tmp_path, capsys):
+    recipe = dataclasses.replace(SMALL, num_epochs=1, augment=True)
+    (row,) = train.train(recipe, **HERE, out=tmp_path / "run", explain_gap=True)
+    assert row["train_accuracy"] * 270 == pytest.approx(round(row["train_accuracy"] * 270))
+    assert 0 <= row["running_train_accuracy_in_predict_mode"] <= 1
+    assert "Test accuracy minus running training accuracy was " in capsys.readouterr().out
+
+
+def test_alexnet_trains_too(small_cifar10, tmp_path):
+    recipe = dataclasses.replace(CIFAR10_ALEXNET, num_epochs=1)
+    (row,) = train.train(recipe, **HERE, out=tmp_path / "run")
+    assert row["loss"] == pytest.approx(np.log(10), abs=0.02)  # nothing learnt before one step
+    assert row["learning_rate"] == 0.1
+    line = train.lecture_line(row)
+    assert line.startswith(f"epoch 1, loss {row['loss']:.4f}, running train acc ")
+    assert f"train acc after the epoch {row['train_accuracy']:.3f}, valid acc " in line
+
+
+def test_initial_weights_depend_on_the_seed_alone():
+    nets = []
+    for seed in (1, 1, 2):
+        net = train.build_net(CIFAR10_CONVNET)
+        train.initialize(net, CIFAR10_CONVNET, [mx.cpu()], seed)
+        nets.append([p.data().asnumpy() for p in net.collect_params().values()])
+    first, again, other = nets
+    assert all((a == b).all() for a, b in zip(first, again))
+    assert any((a != b).any() for a, b in zip(first, other))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--recipe", "cifar10-convnet", "--train-size", "45001"],
+            "--train-size 45001: there are 45,000 training images in cifar10",
+        ),
+        (
+            ["--recipe", "cifar10-alexnet", "--resize", "68"],
+            "--resize 68: input (1, 3, 62, 62) does not fit the net; the smallest square that does "
+            "is (1, 3, 63, 63)",
+        ),
+        (["--recipe", "cifar10-alexnet", "--resize", "5"], "--resize 5: input (1, 3, 1, 1) does"),
+        (["--augment"], "--augment: not with fashion-mnist, whose lecture changes no images"),
+        (
+            ["--recipe", "cifar10-convnet", "--train-size", "100"],
+            "--batch-size 256: more than the 100 training images, and what does not fill a batch",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    small_cifar10, tmp_path, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        train.cli.run(lambda: train.main(["--ctx", "cpu", "--num-workers", "0", *arguments]))
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert (said.out, len(said.err.splitlines())) == ("", 1)
+    assert not list(tmp_path.iterdir())
