@@ -1,99 +1,335 @@
-"""How often a net is right."""
+"""What a trained net gets right and what it mistakes for what, on the test set or any picture."""
 
 from __future__ import annotations
 
-from collections import deque
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 
+import mxnet as mx
 import numpy as np
 
-BATCHES_AHEAD = 2  # enough to keep the device busy while the host prepares the next batch
+from d2l_alexnet import cli, figures, runs, runtime
+from d2l_alexnet.accuracy import split
+from d2l_alexnet.data import enlarge, load_data_fashion_mnist, to_tensor
+from d2l_alexnet.datasets import CLASSES
+from d2l_alexnet.params import load_params
+from d2l_alexnet.pictures import read_picture
+from d2l_alexnet.progress import watched
+from d2l_alexnet.runtime import InputError
+from d2l_alexnet.train import TEST_BATCH_SIZE, build_net
+
+MISTAKES = 20  # in the picture
+EPILOG = """Pictures (BMP, GIF, JPEG, PNG, PPM, WebP; any size, grey or colour) are made like those
+of Fashion-MNIST, where clothes are bright and the background is black: greyed; inverted if more
+than half of the border is bright, which the line then says; padded with black to a square with the
+picture in the middle; shrunk to 28 x 28 pixels. What is transparent is taken for black behind
+something bright, and for white behind something dark. No margin is cut off, and in the data there
+is none: let the thing fill the picture."""
 
 
-def evaluate_accuracy(net, data_iter, ctx):
-    """Measure accuracy in predict mode, dropout off, over all that an iterator gives.
+@dataclass(frozen=True)
+class Evaluation:
+    """What a net gives for every image of a set.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        uint8 (N, 28, 28, 1).
+    labels : numpy.ndarray
+        int (N,), the true classes.
+    y_hat : numpy.ndarray
+        float32 (N, classes), the net's outputs.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    y_hat: np.ndarray
+
+    @property
+    def predicted(self):
+        """The classes of the largest outputs: int (N,)."""
+        return self.y_hat.argmax(axis=1)
+
+    @property
+    def correct(self):
+        """How many images are taken for what they are."""
+        return int((self.predicted == self.labels).sum())
+
+    @property
+    def confusion(self):
+        """Images of the row's class that are taken for the column's: int (classes, classes)."""
+        matrix = np.zeros((self.y_hat.shape[1],) * 2, int)
+        np.add.at(matrix, (self.labels, self.predicted), 1)
+        return matrix
+
+    def mistakes(self, number=MISTAKES):
+        """Find the images that the net is most sure of and wrong about, the surest first.
+
+        Returns
+        -------
+        numpy.ndarray
+            Their indices, at most `number`.
+        """
+        sure = softmax(self.y_hat).max(axis=1)
+        wrong = np.flatnonzero(self.predicted != self.labels)
+        return wrong[np.argsort(-sure[wrong], kind="stable")][:number]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a net says of a picture.
+
+    Parameters
+    ----------
+    path : str
+    inverted : bool
+        Whether the picture was inverted first; see `d2l_alexnet.pictures`.
+    probabilities : numpy.ndarray
+        (classes,), 0…1, in the order of `d2l_alexnet.datasets.CLASSES`.
+    """
+
+    path: str
+    inverted: bool
+    probabilities: np.ndarray
+
+    def __str__(self):
+        how = " (inverted)" if self.inverted else ""
+        order = np.argsort(-self.probabilities, kind="stable")
+        said = ", ".join(f"{CLASSES[i]} {self.probabilities[i]:.3f}" for i in order)
+        return f"{self.path}{how}: {said}"
+
+
+def evaluate(run, ctx="auto", num_workers=4, data_dir=None, out=None):
+    """Evaluate the net of a run on all test images, print what came of it, and draw it.
+
+    Parameters
+    ----------
+    run : path
+        The run folder.
+    ctx, num_workers, data_dir
+        As for `d2l_alexnet.train.train`.
+    out : path, optional
+        Where to write confusion.png and mistakes.png; the run folder if it is not given.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    InputError
+        For bad input, and a folder that does not hold a sound net.
+    RunError
+        When a worker dies, or a picture cannot be written.
+    """
+    net, recipe, ctx = load_net(run, ctx)
+    out = _folder(Path(out or run))
+    batch_size = max(recipe.batch_size, TEST_BATCH_SIZE)
+    train_iter, test_iter = load_data_fashion_mnist(
+        batch_size,
+        recipe.resize,
+        num_workers=num_workers,
+        data_dir=data_dir,
+        ctx=ctx[0],
+    )
+    with train_iter, test_iter:
+        evaluation = predict(net, test_iter, ctx)
+    print(as_text(evaluation))
+    write_pictures(out, evaluation)
+    return evaluation
+
+
+def load_net(run, ctx="auto"):
+    """Load the net of a run, ready to predict.
+
+    Returns
+    -------
+    net : mxnet.gluon.HybridBlock
+    recipe : Recipe
+        That it was trained by.
+    ctx : list of mxnet.Context
+        Where it lies.
+
+    Raises
+    ------
+    InputError
+        When the folder does not hold a run's settings and the weights of its net.
+    """
+    recipe, *_ = runs.read_settings(run)
+    ctx, _ = runtime.choose_context(ctx)
+    net = build_net(recipe)
+    net.infer_shape(mx.nd.zeros((1, 1, recipe.resize, recipe.resize)))
+    load_params(net, Path(run, "net.params"), ctx)
+    net.hybridize(static_alloc=True, static_shape=True)
+    return net, recipe, ctx
+
+
+def _folder(path):
+    """Make a folder if need be; refuse one that cannot be written before any work is done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot write there ({error.strerror})") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: cannot write there; name another folder with --out")
+    return path
+
+
+def predict(net, data_iter, ctx):
+    """Run a net in predict mode over all that an iterator gives.
 
     Parameters
     ----------
     net : mxnet.gluon.Block
-    data_iter : iterable of (X, y)
-        The last batch may be smaller than the others.
-    ctx : mxnet.Context
+    data_iter : DataLoader
+        Not shuffled.
+    ctx : list of mxnet.Context
         Where the net lies.
 
     Returns
     -------
-    float
-        Correct predictions divided by the number of images; NaN if there are none.
+    Evaluation
     """
-    running = RunningSums(0)
-    for X, y in data_iter:
-        running.add(len(y), count_correct(net(X.as_in_context(ctx)), y.as_in_context(ctx)))
-    running.drain()
-    (correct,) = running.sums
-    return float(correct / running.images) if running.images else float("nan")
+    labels, y_hat = [], []
+    for X, y in watched(data_iter, "testing", data_iter.images):
+        labels.append(y.asnumpy())
+        y_hat += [part.asnumpy() for part in map(net, split(X, ctx))]
+    images = np.stack([image for image, _ in data_iter.dataset])
+    return Evaluation(images, np.concatenate(labels), np.concatenate(y_hat))
 
 
-def count_correct(y_hat, y):
-    """Count the images whose largest output is that of their class.
+def softmax(y_hat):
+    """Turn a net's outputs, (N, classes), into probabilities, in float64: few are exactly 1."""
+    powers = np.exp(y_hat.astype(np.float64) - y_hat.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def write_pictures(out, evaluation):
+    """Draw the confusion matrix and the most confident mistakes into files."""
+    pictures = dict(
+        confusion=figures.confusion(evaluation.confusion),
+        mistakes=draw_mistakes(evaluation),
+    )
+    for name, figure in pictures.items():
+        with runs.writing(out / f"{name}.png") as partial:
+            figure.savefig(partial, dpi=150, format="png")
+
+
+def draw_mistakes(evaluation, number=MISTAKES):
+    """Draw the images that a net is most sure of and wrong about.
 
     Parameters
     ----------
-    y_hat : mxnet.nd.NDArray
-        (N, classes).
-    y : mxnet.nd.NDArray
-        (N,).
+    evaluation : Evaluation
+    number : int
+        How many, at the most.
 
     Returns
     -------
-    mxnet.nd.NDArray
-        (1,), on the same device and not waited for.
+    matplotlib.figure.Figure
     """
-    return (y_hat.argmax(axis=1) == y.astype(y_hat.dtype)).sum()
+    worst = evaluation.mistakes(number)
+    sure = softmax(evaluation.y_hat[worst]).max(axis=1)
+    images, labels = evaluation.images[worst], evaluation.labels[worst]
+    return figures.samples(images, labels, evaluation.predicted[worst], sure)
 
 
-class RunningSums:
-    """Add up what each batch gives, read from the device two batches late.
+def as_text(evaluation):
+    """Write an evaluation down: accuracy, a table of the classes, the confusion matrix."""
+    correct, images = evaluation.correct, len(evaluation.labels)
+    head = f"{'class':12} {'images':>6} {'correct':>7} {'accuracy':>8}  most often taken for"
+    numbers = "".join(f"{i:6}" for i in range(len(CLASSES)))
+    return "\n".join(
+        [
+            f"test accuracy {correct}/{images} = {correct / images:.4f}",
+            "",
+            head,
+            *(_class_line(i, row) for i, row in enumerate(evaluation.confusion)),
+            "",
+            "true class (row), taken for (column)",
+            f"{'':12}{numbers}",
+            *(
+                f"{i} {CLASSES[i]:10}" + "".join(f"{count:6}" for count in row)
+                for i, row in enumerate(evaluation.confusion)
+            ),
+        ]
+    )
 
-    MXNet computes behind the program's back. Reading a batch's figures at once would leave the
-    device idle while the next batch is prepared; never reading them would pile up the whole pass
-    in memory.
+
+def _class_line(i, row):
+    """Write a class's line of the table, from its row of the confusion matrix."""
+    images, correct = row.sum(), row[i]
+    accuracy = f"{correct / images:8.3f}" if images else f"{'':8}"
+    others = np.where(np.arange(len(row)) == i, 0, row)
+    mistaken = f"{CLASSES[others.argmax()]} ({others.max()})" if others.any() else ""
+    return f"{CLASSES[i]:12} {images:6} {correct:7} {accuracy}  {mistaken}".rstrip()
+
+
+def recognise(run, paths, ctx="auto"):
+    """Say what the net of a run takes pictures for; a bad picture is named and passed over.
 
     Parameters
     ----------
-    *sums : float
-        What to start from.
-    images : int
-        Images that these sums are of.
+    run : path
+        The run folder.
+    paths : sequence of path
+        See `d2l_alexnet.pictures.read_picture`.
+    ctx : str
+        As for `d2l_alexnet.train.train`.
 
-    Attributes
-    ----------
-    sums : numpy.ndarray
-        float64, of the batches read so far.
-    images : int
-        How many images those are.
+    Returns
+    -------
+    list of Answer or None
+        None for a picture that could not be read.
+
+    Raises
+    ------
+    InputError
+        For a folder that does not hold a sound net.
     """
+    net, recipe, ctx = load_net(run, ctx)
+    answers = []
+    for path in paths:
+        try:
+            image, inverted = read_picture(path)
+        except InputError as error:
+            cli.say(error, status=2)
+            answers.append(None)
+            continue
+        X, _ = enlarge([(image, 0)], recipe.resize)  # (1, 224, 224, 1)
+        y_hat = net(to_tensor(X.as_in_context(ctx[0]))).asnumpy()  # (1, 10)
+        answers.append(Answer(str(path), inverted, softmax(y_hat)[0]))
+        print(answers[-1], flush=True)
+    return answers
 
-    def __init__(self, *sums, images=0):
-        self.sums, self.images = np.array(sums, np.float64), images
-        self._waiting = deque()
 
-    @property
-    def waiting(self):
-        """How many batches have been added and not yet read."""
-        return len(self._waiting)
+def main(argv=None):
+    """Read the command line, evaluate a run's net, and return what came of it."""
+    parser = cli.Parser("evaluate", "Evaluate a trained net on the test images, or on pictures.")
+    parser.epilog = EPILOG
+    parser.add_argument("run", metavar="RUN", help="run folder: args.json and net.params")
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        metavar="FILE",
+        help="say what these are instead; - is standard input",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder for confusion.png and mistakes.png; RUN if not given"
+    )
+    cli.add_ctx(parser)
+    cli.add_num_workers(parser)
+    cli.add_data_dir(parser)
+    args = parser.parse_args(argv)
+    if not args.images:
+        return evaluate(args.run, args.ctx, args.num_workers, args.data_dir, args.out)
+    answers = recognise(args.run, args.images, args.ctx)
+    if None in answers:
+        sys.exit(2)
+    return answers
 
-    def add(self, size, values):
-        """Take a batch's images and its figures, an array on the device that is not waited for."""
-        self._waiting.append((size, values))
-        if len(self._waiting) > BATCHES_AHEAD:
-            self._read()
 
-    def drain(self):
-        """Wait for the batches that have not been read yet, up to the first that is not finite."""
-        while self._waiting and np.isfinite(self.sums).all():
-            self._read()
-
-    def _read(self):
-        size, values = self._waiting.popleft()
-        self.sums += values.asnumpy()
-        self.images += size
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,51 +1,247 @@
-"""Pictures of what a run has measured."""
+"""Pictures of what a run has measured, and of what its net sees and says."""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from d2l_alexnet.datasets import CLASSES
+from d2l_alexnet.gap import PARTS, take_apart
+
 # Colours that the colour-blind can tell apart (Okabe and Ito, 2008), and markers for print.
 LOSS = dict(color="#D55E00", marker="o")
-RUNNING = dict(color="#0072B2", marker="s")
-TEST = dict(color="#009E73", marker="^")
+RATE = dict(color="black", marker="d")
+ACCURACIES = dict(
+    running_train_accuracy=("running training", dict(color="#0072B2", marker="s")),
+    running_train_accuracy_in_predict_mode=(
+        "running training, predict mode",
+        dict(color="#56B4E9", marker="D", markersize=10, zorder=1),  # seen behind an equal one
+    ),
+    train_accuracy=("training, after the epoch", dict(color="#CC79A7", marker="v")),
+    valid_accuracy=("validation", dict(color="#E69F00", marker="P")),
+    test_accuracy=("test", dict(color="#009E73", marker="^")),
+)
 PUBLISHED = dict(fillstyle="none", linestyle=":")
+PART_COLOURS = dict(dropout="#CC79A7", improvement="#56B4E9", generalisation="#E69F00")
 
 
 def curves(history, published=()):
-    """Draw loss and accuracies by epoch, with the published ones, hollow and dotted, beside them.
+    """Draw loss, accuracies and learning rate by epoch; published ones hollow and dotted.
 
     Parameters
     ----------
     history, published : sequence of dict
-        Rows of a history.
+        Rows of a history; all accuracies that they hold are drawn.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    figure = Figure(figsize=(9, 3.8))
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(10.5, 4.5), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.1)  # inches; long legends hang lower than it believes
+    left, middle, right = figure.subplots(1, 3, width_ratios=(3, 3, 2))
     for rows, whose, style in ((history, "", {}), (published, ", published", PUBLISHED)):
         _plot(left, rows, "loss", f"running training{whose}", {**LOSS, **style})
-        _plot(
-            right, rows, "running_train_accuracy", f"running training{whose}", {**RUNNING, **style}
-        )
-        _plot(right, rows, "test_accuracy", f"test{whose}", {**TEST, **style})
+        for key, (label, colour) in ACCURACIES.items():
+            _plot(middle, rows, key, label + whose, {**colour, **style})
+        _plot(right, rows, "learning_rate", f"at the epoch's end{whose}", {**RATE, **style})
     left.set_ylabel("cross-entropy (nats)")
-    right.set_ylabel("accuracy (fraction)")
+    middle.set_ylabel("accuracy (fraction)")
+    right.set_ylabel("learning rate")
     last = max(row["epoch"] for row in (*history, *published))
-    for axes in (left, right):
-        axes.set_xlabel("epoch")
-        axes.set_xlim(0.5, last + 0.5)  # also where there is but one
+    for axes in (left, middle, right):
         axes.margins(y=0.15)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        _epochs(axes, 1, last)
         axes.grid(alpha=0.3)
-        axes.legend()
-    figure.tight_layout()
+        if axes.get_lines():
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
+    _span_a_decade(right)
     return figure
 
 
 def _plot(axes, rows, key, label, style):
+    rows = [row for row in rows if key in row]
     if rows:
         axes.plot([row["epoch"] for row in rows], [row[key] for row in rows], label=label, **style)
+
+
+def _epochs(axes, first, last):
+    """Label an axis of epochs, with room on both sides where there is but one."""
+    axes.set_xlabel("epoch")
+    axes.set_xlim(first - 0.5, last + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def _span_a_decade(axes):
+    """Make the y axis logarithmic, and long enough for a labelled tick where all is constant."""
+    values = [value for line in axes.get_lines() for value in line.get_ydata()]
+    if values and min(values) > 0:
+        axes.set_yscale("log")
+        axes.set_ylim(min(values) / 4, max(values) * 4)
+
+
+def gap(history):
+    """Draw what test accuracy minus running training accuracy is made of, a stack per epoch.
+
+    Parts that widen the gap stand on zero, parts that narrow it hang from zero, and a diamond
+    marks what they come to.
+
+    Parameters
+    ----------
+    history : sequence of dict
+        Rows of a run with ``--explain-gap``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
+    epochs, parts = [row["epoch"] for row in history], [take_apart(row) for row in history]
+    above, below = [0.0] * len(parts), [0.0] * len(parts)
+    for key, name in PARTS.items():
+        heights = [part[key] for part in parts]
+        bottoms = [high if h > 0 else low for h, high, low in zip(heights, above, below)]
+        axes.bar(epochs, heights, 0.6, bottoms, color=PART_COLOURS[key], label=name)
+        above = [high + max(h, 0) for h, high in zip(heights, above)]
+        below = [low + min(h, 0) for h, low in zip(heights, below)]
+    axes.plot(epochs, [part["gap"] for part in parts], "kD", label="test minus running training")
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_ylabel("accuracy (fraction)")
+    _epochs(axes, min(epochs), max(epochs))
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False)
+    return figure
+
+
+def samples(images, labels, predicted=None, probabilities=None, columns=5):
+    """Draw images in a grid, each with the name of its class and of what a net took it for.
+
+    Parameters
+    ----------
+    images : sequence of numpy.ndarray
+        uint8 (H, W, 1).
+    labels : sequence of int
+        Their classes.
+    predicted : sequence of int, optional
+        The classes that a net gave them.
+    probabilities : sequence of float, optional
+        How sure it was of those, 0…1.
+    columns : int
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    titles = [CLASSES[label] for label in labels]
+    if predicted is not None:
+        titles = [
+            f"true: {title}\nnet: {CLASSES[guess]}, {probability:.3f}"
+            for title, guess, probability in zip(titles, predicted, probabilities)
+        ]
+    rows = max(1, math.ceil(len(titles) / columns))
+    figure = Figure(figsize=(2 * columns, 2.6 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, image, title in zip(grid, images, titles):
+        axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255)
+        axes.set_title(title, fontsize=10)
+    for axes in grid:
+        axes.set_axis_off()
+    return figure
+
+
+def confusion(matrix):
+    """Draw a confusion matrix: the counts in numbers, the share of the true class in shade.
+
+    Parameters
+    ----------
+    matrix : numpy.ndarray
+        (classes, classes), images of the row's class that were taken for the column's.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = Figure(figsize=(7.5, 6.5), layout="constrained")
+    axes = figure.subplots()
+    share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
+    shades = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(matrix):
+        colour = "white" if share[row, column] > 0.5 else "black"
+        axes.text(column, row, count or "·", ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(CLASSES)), CLASSES, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(CLASSES)), CLASSES)
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("true class")
+    figure.colorbar(shades, label="share of the true class (fraction)")
+    return figure
+
+
+def filters(weight, columns=12):
+    """Draw the filters of a convolution side by side, all on one scale.
+
+    Parameters
+    ----------
+    weight : numpy.ndarray
+        (filters, C, H, W); the mean over the input channels is drawn.
+    columns : int
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    height, width = weight.shape[2:]
+    rows = math.ceil(len(weight) / columns)
+    mosaic = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
+    for i, one in enumerate(weight.mean(axis=1)):
+        top, left = (height + 1) * (i // columns), (width + 1) * (i % columns)
+        mosaic[top : top + height, left : left + width] = one
+    figure = Figure(figsize=(9, 0.62 * rows + 0.4), layout="constrained")
+    axes = figure.subplots()
+    axes.set_facecolor("gray")  # between the filters
+    limit = np.nanmax(np.abs(mosaic))
+    shades = axes.imshow(mosaic, cmap="PuOr", vmin=-limit, vmax=limit)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_xlabel(f"{len(weight)} filters of {height} × {width} pixels")
+    figure.colorbar(shades, label="weight")
+    return figure
+
+
+def layers(trace):
+    """Draw how many values each layer gives and how many parameters it has.
+
+    Parameters
+    ----------
+    trace : list of Layer
+        What `d2l_alexnet.shapes.trace` gives, of one image.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = Figure(figsize=(9, 0.3 * len(trace) + 1.2), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    names = [layer.name for layer in trace]
+    outputs = [math.prod(layer.output_shape) for layer in trace]
+    shapes = [" × ".join(map(str, layer.output_shape[1:])) for layer in trace]
+    parameters = [layer.parameters for layer in trace]
+    _bars(left, names, outputs, shapes, "values that it gives", LOSS["color"])
+    counts = [f"{n:,}" if n else "none" for n in parameters]
+    _bars(right, names, parameters, counts, "parameters", "#0072B2")
+    left.invert_yaxis()  # the first layer on top
+    return figure
+
+
+def _bars(axes, names, values, texts, label, colour):
+    """Draw a bar from 1 to each value, on a logarithmic axis with room for the texts."""
+    axes.barh(names, values, color=colour)
+    axes.set_xscale("log")
+    axes.set_xlim(1, max(values) ** 1.5)
+    for row, (value, text) in enumerate(zip(values, texts)):
+        axes.text(1.3 * max(1, value), row, text, va="center")
+    axes.set_xlabel(label)
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)

@@ -1,57 +1,204 @@
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+
 import mxnet as mx
 import numpy as np
 import pytest
-from mxnet import gluon
+from PIL import Image, ImageOps
 
-from d2l_alexnet.evaluate import RunningSums, count_correct, evaluate_accuracy
+from d2l_alexnet import evaluate, runs, train
+from d2l_alexnet.datasets import CLASSES
+from d2l_alexnet.evaluate import Evaluation
+from d2l_alexnet.params import save_params
+from d2l_alexnet.recipes import LECTURE, QUICK
+from d2l_alexnet.runtime import InputError
 
-
-def test_count_correct_by_hand():
-    y_hat = mx.nd.array([[0.1, 0.9], [0.8, 0.2], [-1.0, -2.0], [0.0, 5.0]])
-    assert count_correct(y_hat, mx.nd.array([1, 1, 0, 0], dtype=np.int32)).asscalar() == 2
-
-
-@pytest.mark.parametrize("size", [1, 4, 9, 10])
-def test_accuracy_counts_every_image_also_in_a_ragged_last_batch(size):
-    """A net that gives its input back is right where the largest value is the label's."""
-    X = np.eye(10, dtype=np.float32)
-    y = np.arange(10, dtype=np.int32)
-    y[-3:] = 0  # three wrong, all in the last batch of 4
-    data_iter = gluon.data.DataLoader(gluon.data.ArrayDataset(X, y), batch_size=size)
-    assert evaluate_accuracy(gluon.nn.Lambda(lambda X: X), data_iter, mx.cpu()) == 0.7
+TINY = dataclasses.replace(QUICK, resize=67, train_size=200, batch_size=32, warmup_steps=0)
 
 
-def test_dropout_is_off():
-    net = gluon.nn.Dropout(0.999)
-    data = [(mx.nd.eye(10), mx.nd.arange(10, dtype=np.int32))]
-    assert evaluate_accuracy(net, data, mx.cpu()) == 1
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory):
+    """A run folder with a net as it is before its first step."""
+    folder = tmp_path_factory.mktemp("untrained")
+    net = train.build_net(TINY)
+    train.initialize(net, TINY, [mx.cpu()], seed=0)
+    runs.write_settings(folder, TINY, 0, False, [mx.cpu()], 0)
+    save_params(net, folder / "net.params")
+    return folder
 
 
-def test_no_images_have_no_accuracy():
-    assert np.isnan(evaluate_accuracy(None, [], mx.cpu()))
+@pytest.fixture
+def damaged(untrained, tmp_path):
+    """A copy of a run folder, to be damaged."""
+    return shutil.copytree(untrained, tmp_path / "run")
 
 
-def test_evaluation_moves_the_data_to_the_nets_context():
-    net = gluon.nn.Dense(10)
-    net.initialize(ctx=mx.cpu(1))
-    data = [(mx.nd.ones((3, 4)), mx.nd.zeros((3,), dtype=np.int32))]
-    assert 0 <= evaluate_accuracy(net, data, mx.cpu(1)) <= 1
+def by_hand():
+    """Five images of three classes: the fourth is a sure mistake, the last a doubtful one."""
+    y_hat = np.zeros((5, 10), np.float32)
+    y_hat[[0, 1, 2, 3, 4], [0, 1, 1, 2, 2]] = 1, 2, 3, 4, 0.5
+    return Evaluation(np.zeros((5, 28, 28, 1), np.uint8), np.array([0, 1, 1, 0, 1]), y_hat)
 
 
-def test_sums_are_read_two_batches_late_and_none_is_lost():
-    running = RunningSums(100, 0, images=7)
-    for n in range(1, 6):
-        running.add(10, mx.nd.array([n, 1]))
-        assert running.waiting == min(n, 2)
-        assert running.images == 7 + 10 * max(0, n - 2)
-    running.drain()
-    assert (running.sums.tolist(), running.images, running.waiting) == ([115, 5], 57, 0)
+def test_counts_by_hand():
+    evaluation = by_hand()
+    assert evaluation.predicted.tolist() == [0, 1, 1, 2, 2]
+    assert evaluation.correct == 3
+    expected = np.zeros((10, 10), int)
+    expected[0, 0], expected[1, 1], expected[0, 2], expected[1, 2] = 1, 2, 1, 1
+    assert (evaluation.confusion == expected).all()
+    assert evaluation.mistakes().tolist() == [3, 4]
+    assert evaluation.mistakes(1).tolist() == [3]
 
 
-def test_reading_stops_at_the_first_batch_that_is_not_finite():
-    running = RunningSums(0)
-    for value in (1, float("nan"), 3):
-        running.add(1, mx.nd.array([value]))
-    running.drain()
-    assert np.isnan(running.sums).all()
-    assert running.waiting == 1
+def test_probabilities_are_those_of_mxnet_also_for_large_outputs():
+    y_hat = np.random.RandomState(0).normal(size=(7, 10)).astype(np.float32) * 9
+    expected = mx.nd.softmax(mx.nd.array(y_hat)).asnumpy()
+    assert np.allclose(evaluate.softmax(y_hat), expected, atol=1e-6)
+    assert np.allclose(evaluate.softmax(y_hat * 1e4).sum(axis=1), 1)
+
+
+def test_text_by_hand():
+    lines = evaluate.as_text(by_hand()).splitlines()
+    assert lines[0] == "test accuracy 3/5 = 0.6000"
+    assert lines[3].split() == ["t-shirt", "2", "1", "0.500", "pullover", "(1)"]
+    assert lines[4].split() == ["trouser", "3", "2", "0.667", "pullover", "(1)"]
+    assert lines[5].split() == ["pullover", "0", "0"]
+    assert lines[-10].split() == ["0", "t-shirt", *"1010000000"]
+    assert lines[-9].split() == ["1", "trouser", *"0210000000"]
+    assert len(lines) == 1 + 2 + 10 + 3 + 10
+    assert max(map(len, lines)) < 80
+
+
+def test_a_trained_net_scores_as_it_did_in_its_run(small_data, tmp_path, capsys):
+    (row,) = train.train(TINY, ctx="cpu", num_workers=0, out=tmp_path / "run")
+    capsys.readouterr()
+    evaluation = evaluate.main([str(tmp_path / "run"), "--num-workers", "0", "--ctx", "cpu"])
+    assert evaluation.correct / 70 == row["test_accuracy"]
+    images, labels = small_data[1]
+    assert (evaluation.images == images).all()
+    assert (evaluation.labels == labels).all()
+    assert capsys.readouterr().out == evaluate.as_text(evaluation) + "\n"
+    for name in ("confusion.png", "mistakes.png"):
+        assert Image.open(tmp_path / "run" / name).width > 500
+    assert not list((tmp_path / "run").glob("*.partial"))
+
+
+def test_command_evaluates_on_all_images_into_another_folder(untrained, run, tmp_path):
+    before = sorted(path.name for path in untrained.iterdir())
+    done = run("evaluate", untrained, "--out", tmp_path / "new" / "out")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    table = next(i for i, line in enumerate(lines) if line.startswith("class "))
+    correct, images = lines[table - 2].split()[2].split("/")
+    rows = [[int(count) for count in line.split()[-10:]] for line in lines[-10:]]
+    assert int(images) == 10_000
+    assert np.sum(rows, axis=1).tolist() == [1000] * 10
+    assert np.trace(rows) == int(correct)
+    assert sorted(path.name for path in untrained.iterdir()) == before
+    made = sorted(path.name for path in (tmp_path / "new" / "out").iterdir())
+    assert made == ["confusion.png", "mistakes.png"]
+
+
+def test_a_picture_of_an_image_gets_the_answer_of_the_image(
+    untrained, small_data, tmp_path, capsys
+):
+    _, (images, _) = small_data
+    names = [str(tmp_path / f"{i}.png") for i in range(3)]
+    for image, name in zip(images, names):
+        Image.fromarray(image[..., 0]).save(name)
+    inverted = str(tmp_path / "inverted.png")
+    ImageOps.invert(Image.fromarray(images[0, ..., 0])).save(inverted)
+    answers = evaluate.recognise(untrained, [*names, inverted], "cpu")
+    evaluation = evaluate.evaluate(untrained, "cpu", num_workers=0, out=tmp_path)
+    expected = evaluate.softmax(evaluation.y_hat[:3])
+    assert np.allclose([answer.probabilities for answer in answers[:3]], expected, atol=1e-5)
+    assert (answers[3].probabilities == answers[0].probabilities).all()
+    assert [answer.inverted for answer in answers] == [False, False, False, True]
+    said = capsys.readouterr().out.splitlines()[:4]
+    assert said == [str(answer) for answer in answers]
+    assert said[3].startswith(f"{inverted} (inverted): {CLASSES[evaluation.predicted[0]]} 0.")
+
+
+def test_an_answer_names_every_class_the_likeliest_first():
+    probabilities = np.array([0.05, 0.5, 0.3, 0.05, 0.02, 0.02, 0.02, 0.02, 0.01, 0.01])
+    said = str(evaluate.Answer("x.png", False, probabilities))
+    assert said.startswith("x.png: trouser 0.500, pullover 0.300, t-shirt 0.050, dress 0.050, ")
+    assert said.count(",") == 9
+
+
+def test_bad_pictures_are_named_and_the_others_are_done(untrained, fashion_mnist, tmp_path):
+    Image.fromarray(fashion_mnist[1][0][0, ..., 0]).save(tmp_path / "boot.png")
+    (tmp_path / "empty.png").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "d2l_alexnet.evaluate", untrained, "--images"]
+        + [tmp_path / name for name in ("none.png", "boot.png", "empty.png")]
+        + ["-", "-"],
+        input=(tmp_path / "boot.png").read_bytes(),
+        capture_output=True,
+    )
+    assert done.returncode == 2
+    boot, stdin = done.stdout.decode().splitlines()
+    assert boot.replace(f"{tmp_path}/boot.png", "-") == stdin
+    assert done.stderr.decode().splitlines() == [
+        f"d2l_alexnet: {tmp_path}/none.png: cannot read this picture (No such file or directory)",
+        f"d2l_alexnet: {tmp_path}/empty.png: not a picture (BMP, GIF, JPEG, PNG, PPM, WEBP)",
+        "d2l_alexnet: -: not a picture (BMP, GIF, JPEG, PNG, PPM, WEBP)",  # read to its end before
+    ]
+
+
+def settings_with(**changes):
+    def damage(folder):
+        settings = json.loads((folder / "args.json").read_text())
+        settings["recipe"].update(changes)
+        (folder / "args.json").write_text(json.dumps(settings))
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (shutil.rmtree, "args.json: not the settings of a run .*No such file"),
+        (lambda folder: (folder / "args.json").unlink(), "args.json: not the settings of a run"),
+        (lambda folder: (folder / "args.json").write_text("{"), "args.json: not the settings of"),
+        (lambda folder: (folder / "args.json").write_text("[]"), "args.json: not the settings of"),
+        (settings_with(net="lenet"), "args.json: not the settings of a run .there is no net 'len"),
+        (settings_with(resize="67"), "args.json: not the settings of a run .resize is '67'.$"),
+        (settings_with(resize=20), "does not fit the net; the smallest square that does is"),
+        (settings_with(resize=224), "net.params: 8.weight should be of shape .4096, 6400., found"),
+        (lambda folder: (folder / "net.params").unlink(), "net.params: not a sound .params file"),
+        (lambda folder: (folder / "net.params").write_bytes(b"x" * 99), "net.params: not a sound"),
+    ],
+)
+def test_a_folder_that_is_no_run_is_refused(damaged, small_data, damage, why):
+    damage(damaged)
+    for use in (evaluate.evaluate, lambda run: evaluate.recognise(run, ["none.png"])):
+        with pytest.raises(InputError, match=why) as caught:
+            use(damaged)
+        assert "\n" not in str(caught.value)
+        assert not list(damaged.glob("*.png"))
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(untrained, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=f"^{tmp_path}/file: cannot write there .File exists.$"):
+        evaluate.evaluate(untrained, out=tmp_path / "file")
+
+
+def test_command_says_what_it_wants(run):
+    done = run("evaluate")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "the following arguments are required: RUN" in done.stderr
+    assert "inverted if more than half of the border is bright" in " ".join(
+        run("evaluate", "--help").stdout.split()
+    )
+
+
+def test_a_recipe_of_the_package_passes_its_own_check(tmp_path):
+    for recipe in (LECTURE, QUICK, dataclasses.replace(QUICK, lr=1)):
+        runs.write_settings(tmp_path, recipe, 0, False, [mx.cpu()], 0)
+        assert runs.read_settings(tmp_path)[0] == recipe

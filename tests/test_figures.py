@@ -1,0 +1,126 @@
+import math
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from d2l_alexnet import figures, shapes
+from d2l_alexnet.datasets import CLASSES
+from d2l_alexnet.nets import alexnet
+from d2l_alexnet.recipes import LECTURE
+
+EVERY_ACCURACY = dict(
+    running_train_accuracy_in_predict_mode=0.3,
+    train_accuracy=0.999,
+    valid_accuracy=0.5,
+    learning_rate=0.01,
+)
+
+
+def texts_inside(figure):
+    """Draw a figure, make sure that nothing leaves the picture, and give what it says."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    box, (width, height) = figure.get_tightbbox(canvas.get_renderer()), figure.get_size_inches()
+    assert 0 <= box.x0 <= box.x1 <= width
+    assert 0 <= box.y0 <= box.y1 <= height
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+def titles(figure):
+    texts_inside(figure)
+    return [axes.get_title() for axes in figure.axes if axes.get_title()]
+
+
+def points_inside(axes):
+    """Count the points of the lines in some axes, after making sure that none is clipped."""
+    drawn = 0
+    low, high = axes.get_ylim()
+    for line in axes.get_lines():
+        drawn += len(line.get_ydata())
+        assert low <= min(line.get_ydata()) <= max(line.get_ydata()) <= high
+    return drawn
+
+
+@pytest.mark.parametrize("more", [{}, EVERY_ACCURACY, dict(learning_rate=0.0)])
+@pytest.mark.parametrize("epochs", [1, 5])
+def test_curves_show_every_point_of_every_key_inside_the_axes(more, epochs):
+    rows = [dict(row, loss=row["loss"] * 9, **more) for row in LECTURE.published[:epochs]]
+    for published in ((), LECTURE.published):
+        figure = figures.curves(rows, published)
+        texts_inside(figure)
+        for axes in figure.axes:
+            assert axes.get_xlabel() == "epoch"
+            assert axes.get_ylabel()
+        assert sum(map(points_inside, figure.axes)) == (3 + len(more)) * epochs + 3 * len(published)
+
+
+def test_curves_label_what_they_draw():
+    texts = texts_inside(figures.curves([dict(LECTURE.published[0], **EVERY_ACCURACY)]))
+    for label, _ in figures.ACCURACIES.values():
+        assert label in texts
+
+
+def test_a_grid_names_what_is_and_what_the_net_says(fashion_mnist):
+    _, (images, labels) = fashion_mnist
+    plain = figures.samples(images[:7], labels[:7])
+    assert titles(plain) == [CLASSES[label] for label in labels[:7]]
+    said = titles(figures.samples(images[:2], labels[:2], [9, 3], [1.0, 0.5]))
+    assert said == ["true: ankle boot\nnet: ankle boot, 1.000", "true: pullover\nnet: dress, 0.500"]
+    assert titles(figures.samples([], [], [], [])) == []
+
+
+def test_a_confusion_matrix_shows_counts_in_their_places():
+    matrix = np.arange(100).reshape(10, 10)
+    figure = figures.confusion(matrix)
+    axes = figure.axes[0]
+    cells = {text.get_position(): text.get_text() for text in axes.texts}
+    assert cells[(3, 2)] == "23"  # the third class, taken for the fourth
+    assert cells[(0, 0)] == "·"
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == [label.get_text() for label in axes.get_xticklabels()] == list(CLASSES)
+    texts_inside(figure)
+
+
+def test_filters_lie_in_order_on_one_scale_around_zero():
+    weight = np.random.RandomState(0).normal(size=(96, 1, 11, 11)) + 1
+    figure = figures.filters(weight)
+    image = figure.axes[0].images[0]
+    mosaic = image.get_array()
+    assert mosaic.shape == (8 * 12 - 1, 12 * 12 - 1)
+    assert (mosaic[12:23, 24:35] == weight[12 + 2, 0]).all()
+    assert np.isnan(np.asarray(mosaic)[11]).all()
+    assert image.get_clim() == (-abs(weight).max(), abs(weight).max())
+    assert "96 filters of 11 × 11 pixels" in texts_inside(figure)
+
+
+def test_a_part_filled_last_row_and_many_channels_are_drawn_too():
+    mosaic = figures.filters(np.ones((5, 3, 2, 2)), columns=4).axes[0].images[0].get_array()
+    assert (~np.isnan(np.asarray(mosaic))).sum() == 5 * 2 * 2
+
+
+def test_bars_are_the_traces_numbers():
+    trace = shapes.trace(alexnet(), (1, 1, 224, 224))
+    figure = figures.layers(trace)
+    left, right = figure.axes
+    assert [bar.get_width() for bar in left.patches] == [math.prod(r.output_shape) for r in trace]
+    assert [bar.get_width() for bar in right.patches] == [row.parameters for row in trace]
+    texts = texts_inside(figure)
+    for expected in ("conv0", "96 × 54 × 54", "26,218,496", "none"):
+        assert expected in texts
+    for axes in figure.axes:
+        assert axes.get_xscale() == "log"
+        for text in axes.texts:
+            assert text.get_window_extent().x1 <= axes.bbox.x1
+
+
+def test_the_gaps_parts_add_up_in_the_picture():
+    rows = [dict(row, **EVERY_ACCURACY) for row in LECTURE.published]
+    figure = figures.gap(rows)
+    (axes,) = figure.axes
+    gaps = [row["test_accuracy"] - row["running_train_accuracy"] for row in rows]
+    heights = [sum(bars[i].get_height() for bars in axes.containers) for i in range(5)]
+    assert np.allclose(heights, gaps)
+    assert np.allclose(axes.get_lines()[0].get_ydata(), gaps)
+    texts_inside(figure)
