@@ -1,0 +1,121 @@
+"""The same as the lecture wrote it, mended only so far that it can be imported today."""
+
+import itertools
+import time
+
+import numpy as np
+
+for name in ("bool", "int", "float", "object"):  # NumPy 1.24 dropped what MXNet reads at import
+    setattr(np, name, __builtins__.__dict__[name])
+
+import mxnet as mx  # noqa: E402
+from contestant import arguments, checksum, serve  # noqa: E402
+from mxnet import autograd, gluon  # noqa: E402
+from mxnet.gluon import nn  # noqa: E402
+from mxnet.gluon.data.vision import transforms  # noqa: E402
+
+
+def build_net(ctx):
+    """Make the net of plain layers, none of them compiled."""
+    net = nn.Sequential()
+    net.add(
+        nn.Conv2D(96, kernel_size=11, strides=4, activation="relu"),
+        nn.MaxPool2D(pool_size=3, strides=2),
+        nn.Conv2D(256, kernel_size=5, padding=2, activation="relu"),
+        nn.MaxPool2D(pool_size=3, strides=2),
+        nn.Conv2D(384, kernel_size=3, padding=1, activation="relu"),
+        nn.Conv2D(384, kernel_size=3, padding=1, activation="relu"),
+        nn.Conv2D(256, kernel_size=3, padding=1, activation="relu"),
+        nn.MaxPool2D(pool_size=3, strides=2),
+        nn.Dense(4096, activation="relu"),
+        nn.Dropout(0.5),
+        nn.Dense(4096, activation="relu"),
+        nn.Dropout(0.5),
+        nn.Dense(10),
+    )
+    net.initialize(mx.init.Xavier(), ctx=ctx)
+    return net
+
+
+def make_batch(args):
+    """Make a batch of random pixels."""
+    generator = np.random.default_rng(0)
+    X = generator.random((args.batch_size, 1, args.resize, args.resize), np.float32)
+    y = generator.integers(10, size=args.batch_size, dtype=np.int32)
+    return mx.nd.array(X), mx.nd.array(y, dtype=np.int32)
+
+
+def training(args):
+    """Measure the lecture's loop on a batch that is already there, in images/s."""
+    ctx = mx.gpu() if args.ctx == "gpu" else mx.cpu()
+    net, loss = build_net(ctx), gluon.loss.SoftmaxCrossEntropyLoss()
+    trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
+    batch = make_batch(args)
+
+    def measure():
+        start = time.perf_counter()
+        train_l_sum = train_acc_sum = n = 0
+        for X, y in itertools.repeat(batch, args.batches):
+            X, y = X.as_in_context(ctx), y.as_in_context(ctx)
+            with autograd.record():
+                y_hat = net(X)
+                l = loss(y_hat, y).sum()
+            l.backward()
+            trainer.step(args.batch_size)
+            y = y.astype("float32")
+            train_l_sum += l.asscalar()
+            train_acc_sum += (y_hat.argmax(axis=1) == y).sum().asscalar()
+            n += y.size
+        mx.nd.waitall()
+        return n / (time.perf_counter() - start)
+
+    return measure, {}
+
+
+def evaluation(args):
+    """Measure the lecture's evaluation on a batch that is already there, in images/s."""
+    ctx = mx.gpu() if args.ctx == "gpu" else mx.cpu()
+    net, batch = build_net(ctx), make_batch(args)
+
+    def measure():
+        start = time.perf_counter()
+        acc_sum, n = mx.nd.array([0], ctx=ctx), 0
+        for X, y in itertools.repeat(batch, args.batches):
+            X, y = X.as_in_context(ctx), y.as_in_context(ctx).astype("float32")
+            acc_sum += (net(X).argmax(axis=1) == y).sum()
+            n += y.size
+            acc_sum.wait_to_read()
+        return n / (time.perf_counter() - start)
+
+    return measure, {}
+
+
+def loading(args):
+    """Measure the lecture's loader: image by image, by four workers, in images/s."""
+    transformer = transforms.Compose([transforms.Resize(args.resize), transforms.ToTensor()])
+    with np.load(args.images) as file:  # what gluon.data.vision.FashionMNIST holds
+        mnist_train = gluon.data.ArrayDataset(
+            mx.nd.array(file["images"], dtype=np.uint8), file["labels"]
+        )
+    train_iter = gluon.data.DataLoader(
+        mnist_train.transform_first(transformer),
+        args.batch_size,
+        shuffle=True,
+        num_workers=args.num_workers,
+    )
+
+    def measure():
+        start = time.perf_counter()
+        for X, _ in train_iter:
+            X.wait_to_read()
+        return len(mnist_train) / (time.perf_counter() - start)
+
+    return measure, dict(checksum=checksum(train_iter))
+
+
+KINDS = dict(training=training, evaluation=evaluation, loading=loading)
+
+if __name__ == "__main__":
+    args = arguments(KINDS)
+    measure, about = KINDS[args.kind](args)
+    serve(measure, **about, mxnet=mx.__version__, numpy=np.__version__)

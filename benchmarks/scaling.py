@@ -1,0 +1,51 @@
+"""How time per image and memory change with batch size, image size and number of workers.
+
+``python benchmarks/scaling.py`` trains on real images by the package's own loader and loop.
+"""
+
+from __future__ import annotations
+
+import harness
+
+USUAL = dict(batch_size=64, resize=224, num_workers=2)
+SWEEPS = dict(
+    batch_size=(8, 16, 32, 64, 128, 256),
+    resize=(67, 96, 128, 160, 224, 288),
+    num_workers=(0, 1, 2, 4),
+)
+IMAGES = 256  # in one measurement, or two batches
+
+
+def start(**changes):
+    """Start a run whose settings are the usual ones, but for the changes."""
+    settings = dict(USUAL, **changes)
+    settings["batches"] = max(2, IMAGES // settings["batch_size"])
+    options = [(f"--{name.replace('_', '-')}", value) for name, value in settings.items()]
+    return harness.Contestant("ours", "whole_run", *(part for option in options for part in option))
+
+
+def sweep(name, values, rounds):
+    """Measure each value of a setting in turn, print a table, and give its figures."""
+    runs = {value: start(**{name: value}) for value in values}
+    measured = harness.alternate(runs, rounds)
+    for run in runs.values():
+        run.close()
+    print(f"\n{name.replace('_', ' '):>11}  {'ms an image':26}  peak memory, MiB")
+    figures = {}
+    for value, each in measured.items():
+        times = [1000 / one["images_per_second"] for one in each]
+        memory = max(one["peak_mebibytes"] for one in each)
+        print(f"{value:11}  {harness.written(times, 2):26}  {memory:.0f}", flush=True)
+        figures[value] = dict(milliseconds_per_image=times, peak_mebibytes=memory)
+    return figures
+
+
+def main():
+    """Measure, print and write."""
+    args = harness.parser(__doc__.splitlines()[0], rounds=5).parse_args()
+    figures = {name: sweep(name, values, args.rounds) for name, values in SWEEPS.items()}
+    harness.write(args.out, settings=vars(args), **figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Settings of MXNet, OpenMP and the C library that could make training faster: which of them do.
+
+``python benchmarks/settings.py`` measures each in turn with the usual ones; NOTES.md says what
+was expected and what was seen.
+"""
+
+from __future__ import annotations
+
+import harness
+
+VARIANTS = {
+    "usual": {},
+    "operators one by one": dict(MXNET_EXEC_BULK_EXEC_TRAIN="0"),
+    "weights updated one by one": dict(MXNET_OPTIMIZER_AGGREGATION_SIZE="0"),
+    "weights updated all at once": dict(MXNET_OPTIMIZER_AGGREGATION_SIZE="45"),
+    "oneDNN subgraphs": dict(MXNET_SUBGRAPH_BACKEND="MKLDNN"),
+    "huge pages": dict(GLIBC_TUNABLES="glibc.malloc.hugetlb=1"),
+    "threads bound to cores": dict(OMP_PROC_BIND="close", OMP_PLACES="cores"),
+    "threads that never sleep": dict(OMP_WAIT_POLICY="ACTIVE"),
+}
+
+
+def main():
+    """Measure, print and write."""
+    parser = harness.parser(__doc__.splitlines()[0], rounds=5)
+    parser.add_argument("--batch-size", type=int, default=128)
+    args = parser.parse_args()
+    size = ("--batch-size", args.batch_size, "--batches", max(2, 256 // args.batch_size))
+    runs = {
+        name: harness.Contestant("ours", "training", *size, **variables)
+        for name, variables in VARIANTS.items()
+    }
+    training = harness.alternate(runs, args.rounds)
+    for run in runs.values():
+        run.close()
+    harness.compare(training, "images/s", against="usual")
+    kinds = {"usual": "evaluation", "oneDNN subgraphs": "fused_evaluation"}
+    runs = {name: harness.Contestant("ours", kind, *size) for name, kind in kinds.items()}
+    evaluation = harness.alternate(runs, args.rounds)
+    print("evaluation:")
+    harness.compare(evaluation, "images/s", against="usual")
+    figures = dict(variants=VARIANTS, training=training, evaluation=evaluation)
+    harness.write(args.out, settings=vars(args), **figures)
+
+
+if __name__ == "__main__":
+    main()
