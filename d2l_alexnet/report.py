@@ -1,0 +1,262 @@
+"""Set the committed results beside the published ones: ``python -m d2l_alexnet.report``.
+
+It rewrites what stands between two marks in README.md and in results/README.md, from the logs in
+results/ alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+from d2l_alexnet import cli, gap, runs
+from d2l_alexnet.history import read_history
+from d2l_alexnet.recipes import RECIPES, Recipe
+from d2l_alexnet.runtime import InputError
+
+BEGIN = "<!-- written by python -m d2l_alexnet.report -->"
+END = "<!-- until here -->"
+NOT_RUN = "not run"
+BENCHMARKS = {
+    "training": "python benchmarks/step.py training",
+    "evaluation": "python benchmarks/step.py evaluation",
+    "loader": "python benchmarks/loader.py",
+}
+COMPARED = ("loss", "running_train_accuracy", "train_accuracy", "valid_accuracy", "test_accuracy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run whose log is in results/.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    recipe : Recipe
+    seed : int
+    explain_gap : bool
+    settings : dict
+        What args.json says, of which versions and device are shown.
+    history : list of dict
+    """
+
+    folder: Path
+    recipe: Recipe
+    seed: int
+    explain_gap: bool
+    settings: dict
+    history: list
+
+    @property
+    def command(self):
+        """The command that repeats it."""
+        options = [] if self.recipe.name == "lecture" else [f"--recipe {self.recipe.name}"]
+        usual = vars(RECIPES[self.recipe.name])
+        for name in ("num_epochs", "batch_size", "lr", "resize", "train_size"):
+            if getattr(self.recipe, name) != usual[name]:
+                option = "epochs" if name == "num_epochs" else name.replace("_", "-")
+                options.append(f"--{option} {getattr(self.recipe, name)}")
+        options += [f"--seed {self.seed}"] * bool(self.seed)
+        options += ["--augment"] * self.recipe.augment
+        options += ["--explain-gap"] * self.explain_gap
+        return " ".join(["python -m d2l_alexnet.train", *options])
+
+    @property
+    def versions(self):
+        """What it ran on and with."""
+        return "{device}; MXNet {mxnet}, NumPy {numpy}, Python {python}".format(**self.settings)
+
+
+def read_runs(results):
+    """Read every run folder in a folder of results.
+
+    Returns
+    -------
+    list of Run
+        By the name of the folder.
+    """
+    found = []
+    for path in sorted(Path(results).glob(f"*/{runs.SETTINGS}")):
+        recipe, seed, explain_gap = runs.read_settings(path.parent)
+        history = read_history(path.parent / "history.jsonl")
+        settings = json.loads(path.read_text())
+        found.append(Run(path.parent, recipe, seed, explain_gap, settings, history))
+    return found
+
+
+def table(head, rows):
+    """Write a Markdown table."""
+    rule = ["---"] * len(head)
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in (head, rule, *rows))
+
+
+def comparison(recipe, all_runs):
+    """Set a recipe's published figures and ours side by side, epoch by epoch.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    all_runs : list of Run
+        Of which those of this recipe are shown, each in columns of its own.
+    """
+    ours = [run for run in all_runs if run.recipe.name == recipe.name]
+    keys = [key for key in COMPARED if any(key in row for row in recipe.published)]
+    head = ["epoch"]
+    for key in keys:
+        head += [f"{key.replace('_', ' ')}, *published*"]
+        head += [f"*measured*, seed {run.seed}" for run in ours] or ["*measured*"]
+    rows = []
+    for published in recipe.published:
+        row = [published["epoch"]]
+        for key in keys:
+            digits = 4 if key == "loss" else 3
+            if key not in published:
+                row += [""] * (1 + max(1, len(ours)))
+                continue
+            row.append(f"{published[key]:.{digits}f}")
+            row += [_beside(run, published, key, digits) for run in ours] or [NOT_RUN]
+        rows.append(row)
+    return table(head, rows)
+
+
+def _beside(run, published, key, digits):
+    """Write a figure of ours and how far it is from the published one."""
+    for row in run.history:
+        if row["epoch"] == published["epoch"] and key in row:
+            return f"{row[key]:.{digits}f} ({row[key] - published[key]:+.{digits}f})"
+    return NOT_RUN
+
+
+def gap_table(all_runs):
+    """List what the gap between test and running training accuracy was made of, where measured."""
+    rows = []
+    for run in all_runs:
+        if gap.measured(run.history):
+            for row in run.history:
+                parts = [f"{part:+.3f}" for part in gap.take_apart(row).values()]
+                rows.append([f"{run.recipe.name}, seed {run.seed}", row["epoch"], *parts])
+    head = ["run", "epoch", "test minus running training accuracy", *gap.PARTS.values()]
+    return table(head, rows) if rows else ""
+
+
+def run_table(all_runs, link):
+    """List the runs: what each came to, on what, how long it took, its command and its log."""
+    rows = []
+    for run in all_runs:
+        last = run.history[-1]
+        seconds = statistics.median(row["seconds"] for row in run.history)
+        rows.append([
+            f"{run.recipe.name}, seed {run.seed}",
+            f"{last['test_accuracy']:.4f} after epoch {last['epoch']}",
+            f"{seconds:.0f} s",
+            run.versions,
+            f"`{run.command}`",
+            f"[{run.folder.name}]({link}{run.folder.name})",
+        ])  # fmt: skip
+    head = ["run", "test accuracy, *measured*", "an epoch, with testing", "on", "command", "log"]
+    return table(head, rows)
+
+
+def seeds(all_runs):
+    """Say of each recipe that was run with several seeds how far they lie apart."""
+    lines = []
+    for name in RECIPES:
+        last = [run.history[-1]["test_accuracy"] for run in all_runs if run.recipe.name == name]
+        if len(last) > 1:
+            lines.append(
+                f"`{name}` with {len(last)} seeds: test accuracy {statistics.mean(last):.3f} ± "
+                f"{statistics.stdev(last):.3f} (mean and standard deviation of the seeds)."
+            )
+    return "\n".join(lines)
+
+
+def speed_table(benchmarks):
+    """List what the benchmarks measured: medians, and medians of the ratios of every round.
+
+    Parameters
+    ----------
+    benchmarks : path
+        Folder of their JSON files; one that is not there was not run.
+    """
+    head = ["", "ours, images/s", "÷ the lecture's way", "÷ PyTorch", "of the limit", "command"]
+    rows = []
+    for name, command in BENCHMARKS.items():
+        path = Path(benchmarks, f"{name}.json")
+        cells = _speed(json.loads(path.read_text())) if path.exists() else [NOT_RUN] * 4
+        rows.append([name, *cells, f"`{command}`"])
+    return table(head, rows)
+
+
+def _speed(figures):
+    """Give a benchmark's rate, its ratios, and its share of the fastest matrix multiplication."""
+    rates = figures["images_per_second"]
+    ratios = {name: [ours / its for ours, its in zip(rates["ours"], rates[name])] for name in rates}
+    pytorch = min(
+        (ratios[name] for name in ratios if name.startswith("PyTorch")), key=statistics.median
+    )
+    limit = figures.get("limit")
+    return [
+        f"{statistics.median(rates['ours']):,.0f}",
+        _spread(ratios["lecture's way"]),
+        _spread(pytorch),
+        f"{figures['multiply_adds_per_second'] / limit:.2f}" if limit else "",
+    ]
+
+
+def _spread(values):
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def summary(results):
+    """Write what belongs on the README's first screen."""
+    all_runs = read_runs(results)
+    parts = []
+    for recipe in RECIPES.values():
+        if any(run.recipe.name == recipe.name for run in all_runs) and recipe.published:
+            parts += [f"**{recipe.name}**, published and measured:", comparison(recipe, all_runs)]
+        elif recipe.published:
+            parts.append(f"**{recipe.name}**: {NOT_RUN}.")
+    parts += [run_table(all_runs, "results/"), seeds(all_runs)]
+    parts += ["**Speed**, images/s and ratios:", speed_table(Path(results, "benchmarks"))]
+    return "\n\n".join(part for part in parts if part)
+
+
+def details(results):
+    """Write what the summary leaves out: where the gap comes from, and what is still to be run."""
+    all_runs = read_runs(results)
+    parts = ["**The gap**, by `--explain-gap`:", gap_table(all_runs)]
+    for recipe in RECIPES.values():
+        if recipe.published:
+            parts += [f"**{recipe.name}**, published and measured:", comparison(recipe, all_runs)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def put(path, text):
+    """Replace what stands between the two marks of a file.
+
+    Raises
+    ------
+    InputError
+        When the marks are not there.
+    """
+    old = Path(path).read_text()
+    between = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+    if not between.search(old):
+        raise InputError(f"{path}: no place for the report, between {BEGIN} and {END}")
+    Path(path).write_text(between.sub(lambda _: f"{BEGIN}\n\n{text}\n\n{END}", old))
+
+
+def main(argv=None):
+    """Rewrite both files."""
+    parser = cli.Parser("report", "Write the tables of README.md and results/README.md.")
+    parser.add_argument("--root", default=".", metavar="DIR", help="folder of the repository")
+    root = Path(parser.parse_args(argv).root)
+    put(root / "README.md", summary(root / "results"))
+    put(root / "results/README.md", details(root / "results"))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,97 @@
+"""The tables in README.md are what the committed logs say."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import mxnet as mx
+import pytest
+
+from d2l_alexnet import report, runs
+from d2l_alexnet.history import write_history
+from d2l_alexnet.recipes import LECTURE, QUICK
+from d2l_alexnet.runtime import InputError
+
+ROOT = Path(__file__).parents[1]
+
+
+def make_run(folder, recipe, accuracies, seed=0, explain_gap=False):
+    folder.mkdir(parents=True)
+    runs.write_settings(folder, recipe, seed, explain_gap, [mx.cpu()], num_workers=2)
+    rows = [
+        dict(epoch=n, loss=1.25, running_train_accuracy=0.5, test_accuracy=accuracy, seconds=60.0)
+        for n, accuracy in enumerate(accuracies, start=1)
+    ]
+    write_history(folder / "history.jsonl", rows)
+
+
+@pytest.mark.parametrize(
+    ("path", "write"), [("README.md", report.summary), ("results/README.md", report.details)]
+)
+def test_committed_tables_are_up_to_date(path, write):
+    text = (ROOT / path).read_text()
+    between = text.split(report.BEGIN)[1].split(report.END)[0]
+    assert between.strip() == write(ROOT / "results").strip()
+
+
+def test_published_and_measured_stand_side_by_side(tmp_path):
+    make_run(tmp_path / "lecture", LECTURE, [0.755, 0.8])
+    rows = report.comparison(LECTURE, report.read_runs(tmp_path)).splitlines()
+    assert len(rows) == 2 + 5
+    cells = [cell.strip() for cell in rows[2].split("|")[1:-1]]
+    assert cells == [
+        *("1", "1.3052", "1.2500 (-0.0552)", "0.509", "0.500 (-0.009)", "0.745", "0.755 (+0.010)"),
+    ]
+    assert rows[4].count("not run") == 3
+
+
+def test_without_a_log_everything_is_not_run(tmp_path):
+    assert report.comparison(LECTURE, []).count("not run") == 15
+    # For the second lecture's nets: two accuracies, and after the last epoch that of the test.
+    assert report.details(tmp_path).count("not run") == 15 + (14 * 2 + 1) + (6 * 2 + 1)
+    assert report.summary(tmp_path).count("not run") == 3 + 3 * 4
+
+
+def test_a_run_is_listed_with_the_command_that_repeats_it(tmp_path):
+    recipe = dataclasses.replace(QUICK, train_size=20_000, lr=0.001)
+    make_run(tmp_path / "more", recipe, [0.85], seed=3, explain_gap=True)
+    (run,) = report.read_runs(tmp_path)
+    assert run.command == (
+        "python -m d2l_alexnet.train --recipe quick --lr 0.001 --train-size 20000 --seed 3 "
+        "--explain-gap"
+    )
+    line = report.run_table([run], "results/").splitlines()[2]
+    assert "0.8500 after epoch 1" in line
+    assert "MXNet 1.9.1" in line
+    assert "[more](results/more)" in line
+
+
+def test_seeds_of_a_recipe_are_summarised(tmp_path):
+    for seed, accuracy in enumerate((0.80, 0.81, 0.82)):
+        make_run(tmp_path / str(seed), QUICK, [accuracy], seed)
+    said = report.seeds(report.read_runs(tmp_path))
+    assert said.startswith("`quick` with 3 seeds: test accuracy 0.810 ± 0.010 ")
+
+
+def test_the_speed_table_takes_the_better_of_pytorchs_formats(tmp_path):
+    rates = {
+        "ours": [30, 33, 36],
+        "lecture's way": [15, 15, 15],
+        "PyTorch": [20, 20, 20],
+        "PyTorch, channels last": [30, 30, 30],
+    }
+    figures = dict(images_per_second=rates, multiply_adds_per_second=80.0, limit=100.0)
+    (tmp_path / "training.json").write_text(json.dumps(figures))
+    row, *others = report.speed_table(tmp_path).splitlines()[2:]
+    assert row == (
+        "| training | 33 | 2.20 (2.00 to 2.40) | 1.10 (1.00 to 1.20) | 0.80 | "
+        "`python benchmarks/step.py training` |"
+    )
+    assert all("not run" in other for other in others)
+
+
+def test_a_file_without_a_place_for_the_report_is_left_alone(tmp_path):
+    (tmp_path / "README.md").write_text("nothing\n")
+    with pytest.raises(InputError, match=r"README.md: no place for the report"):
+        report.put(tmp_path / "README.md", "text")
+    assert (tmp_path / "README.md").read_text() == "nothing\n"
