@@ -115,10 +115,12 @@ class RunningSums:
         float64, of the batches read so far.
     images : int
         How many images those are.
+    means : list of float
+        The first figure of each batch read here, divided by its images.
     """
 
     def __init__(self, sums=0.0, images=0):
-        self.sums, self.images = np.array(sums, np.float64), images
+        self.sums, self.images, self.means = np.array(sums, np.float64), images, []
         self._waiting = deque()
 
     @property
@@ -139,5 +141,6 @@ class RunningSums:
 
     def _read(self):
         size, values = self._waiting.popleft()
-        self.sums = self.sums + values.asnumpy().astype(np.float64)
-        self.images += size
+        values = values.asnumpy().astype(np.float64)
+        self.sums, self.images = self.sums + values, self.images + size
+        self.means.append(values[0] / size)

@@ -41,6 +41,8 @@ class State:
         Spent on the epoch so far, and of these, waiting for the loader.
     history : list of dict
         Rows of the epochs that are over.
+    losses : list of float
+        The mean loss of each batch since the beginning.
     """
 
     steps: int = 0
@@ -51,6 +53,7 @@ class State:
     seconds: float = 0.0
     seconds_waiting: float = 0.0
     history: list = field(default_factory=list)
+    losses: list = field(default_factory=list)
 
 
 def save(folder, net, trainer, state):

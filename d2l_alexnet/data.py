@@ -367,8 +367,8 @@ def _end(pool):
     if not pool:
         return
     pool._terminate.cancel()
-    for thread in (pool._worker_handler, pool._task_handler, pool._result_handler):
-        thread._state = multiprocessing.pool.TERMINATE
+    for part in (pool, pool._worker_handler, pool._task_handler, pool._result_handler):
+        part._state = multiprocessing.pool.TERMINATE
     for worker in pool._pool:
         worker.kill()
         worker.join()

@@ -24,6 +24,7 @@ ACCURACIES = dict(
     valid_accuracy=("validation", dict(color="#E69F00", marker="P")),
     test_accuracy=("test", dict(color="#009E73", marker="^")),
 )
+AVERAGED = 200  # batches, as in the second lecture
 PUBLISHED = dict(fillstyle="none", linestyle=":")
 PART_COLOURS = dict(dropout="#CC79A7", improvement="#56B4E9", generalisation="#E69F00")
 
@@ -81,6 +82,38 @@ def _span_a_decade(axes):
     if values and min(values) > 0:
         axes.set_yscale("log")
         axes.set_ylim(min(values) / 4, max(values) * 4)
+
+
+def losses(losses, batches):
+    """Draw the loss of every batch and its running average, by step and by epoch.
+
+    Parameters
+    ----------
+    losses : sequence of float
+        Of each batch since the beginning.
+    batches : float
+        In an epoch.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    steps = np.arange(1, len(losses) + 1)
+    window = min(AVERAGED, 1 + len(losses) // 5)
+    average = np.convolve(losses, np.full(window, 1 / window), mode="valid")
+    axes.plot(steps, losses, color="#BBBBBB", linewidth=0.5, label="of a batch")
+    label = f"mean of the last {window} batches"
+    axes.plot(steps[window - 1 :], average, color=LOSS["color"], label=label)
+    axes.set_xlabel("batch")
+    axes.set_ylabel("cross-entropy (nats)")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    epochs = axes.secondary_xaxis("top", (lambda step: step / batches, lambda e: e * batches))
+    epochs.set_xlabel("epoch")
+    return figure
 
 
 def gap(history):

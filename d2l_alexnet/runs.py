@@ -114,10 +114,15 @@ def _check(recipe):
         raise ValueError(f"there is no data set {recipe.data!r}")
 
 
-def write_results(out, net, recipe, history):
-    """Write the history, pictures of it and the net's weights, each file whole or not at all."""
+def write_results(out, net, recipe, history, losses):
+    """Write what was measured, pictures of it and the weights, each file whole or not at all."""
     with writing(out / "history.jsonl") as partial:
         write_history(partial, history)
+    with writing(out / "losses.txt") as partial:
+        np.savetxt(partial, losses, "%.6g", header="mean loss of each batch (nats)")
+    with writing(out / "losses.png") as partial:
+        batches = len(losses) / len(history)  # an epoch
+        figures.losses(losses, batches).savefig(partial, dpi=150, format="png")
     with writing(out / "curves.png") as partial:
         figures.curves(history, recipe.published).savefig(partial, dpi=150, format="png")
     if gap.measured(history):

@@ -365,8 +365,9 @@ def fit(learner, train_iter, evaluations, state, keeper, boards=()):
         row["seconds"] = time.perf_counter() - start
         print(lecture_line(row), flush=True)
         warn_at_chance(row, state, learner.trainer)
-        state = State(state.steps, state.epoch + 1, history=[*state.history, row])
-        runs.write_results(keeper.folder, net, recipe, state.history)
+        history = [*state.history, row]
+        state = State(state.steps, state.epoch + 1, history=history, losses=state.losses)
+        runs.write_results(keeper.folder, net, recipe, history, state.losses)
         for board in boards:
             board.after_epoch(state.steps, row)
         keeper.save(state)
@@ -413,7 +414,8 @@ def settle(running, state, trainer, start):
     """Wait for the batches under way, and note in `state` what all of the pass so far gave."""
     running.drain()
     check_finite(running, state, trainer)
-    state.sums = running.sums.tolist()
+    state.sums, state.losses = running.sums.tolist(), state.losses + running.means
+    running.means = []
     state.images, state.seconds = running.images, time.perf_counter() - start
 
 
