@@ -7,9 +7,11 @@ import copy
 import functools
 import multiprocessing.pool
 import os
+import pickle
 import shutil
 import signal
 import sys
+import types
 import weakref
 from pathlib import Path
 
@@ -113,15 +115,16 @@ def load_data_fashion_mnist(
     train_set = gluon.data.ArrayDataset(train_images[:train_size], train_labels[:train_size])
     test_set = gluon.data.ArrayDataset(test_images, test_labels)
     test_batch_size = test_batch_size or batch_size
-    largest = max(batch_size, test_batch_size) * resize**2  # bytes
     settings = dict(
-        batchify_fn=functools.partial(enlarge, resize=resize),
+        batchify_fn=stack,
+        enlarge=functools.partial(enlarge, resize=resize),
         to_tensor=to_tensor,
-        **_workers(num_workers, largest, ctx),
+        num_workers=fit_cores(num_workers),
+        ctx=ctx or mx.cpu(),
     )
     shuffled, in_order = Shuffle(len(train_set), seed), gluon.data.SequentialSampler(len(test_set))
     train_iter = DataLoader(train_set, batch_size, shuffled, **settings)
-    test_iter = DataLoader(test_set, test_batch_size, in_order, **settings)
+    test_iter = DataLoader(test_set, test_batch_size or batch_size, in_order, **settings)
     return train_iter, test_iter
 
 
@@ -182,29 +185,33 @@ def load_data_cifar10(
             f"--batch-size {batch_size}: more than the {len(train_set)} training images, and what "
             "does not fill a batch is left out"
         )
+    num_workers, ctx = fit_cores(num_workers), ctx or mx.cpu()
+    normalised = transforms.Compose([transforms.ToTensor(), transforms.Normalize(0.5, 0.5)])
+    size = dict(resize=resize, crop=crop)
     test_batch_size = test_batch_size or batch_size
     largest = max(batch_size, test_batch_size) * 3 * crop**2  # bytes
-    settings = dict(
-        to_tensor=transforms.Compose([transforms.ToTensor(), transforms.Normalize(0.5, 0.5)]),
-        **_workers(num_workers, largest, ctx),
-    )
+    workers, prefetch = fit_shared_memory(num_workers, largest)
     train_iter = DataLoader(
         Numbered(train_set),
         batch_size,
         NumberedShuffle(len(train_set), seed),
         last_batch="discard",
-        batchify_fn=functools.partial(
-            enlarge_and_vary, resize=resize, crop=crop, augmented=augmented
-        ),
-        **settings,
+        batchify_fn=functools.partial(enlarge_and_vary, augmented=augmented, **size),
+        to_tensor=normalised,
+        num_workers=workers,
+        prefetch=prefetch,
+        ctx=ctx,
     )
     valid_iter, test_iter = (
         DataLoader(
             dataset,
             test_batch_size,
             gluon.data.SequentialSampler(len(dataset)),
-            batchify_fn=functools.partial(enlarge, resize=resize, crop=crop),
-            **settings,
+            batchify_fn=stack,
+            enlarge=functools.partial(enlarge, **size),
+            to_tensor=normalised,
+            num_workers=num_workers,
+            ctx=ctx,
         )
         for dataset in (valid_set, test_set)
     )
@@ -232,32 +239,29 @@ def closing(loaders):
             loader.close()
 
 
-def _workers(num_workers, batch_bytes, ctx):
-    """Choose the loaders' settings that depend on the machine alone."""
-    num_workers, prefetch = fit_shared_memory(num_workers, batch_bytes)
-    return dict(num_workers=num_workers, prefetch=prefetch, ctx=ctx or mx.cpu())
+def fit_cores(num_workers):
+    """Lower a number of workers to one a core at the most, and none on Windows."""
+    return 0 if sys.platform == "win32" else min(num_workers, runtime.usable_cores())
 
 
 def fit_shared_memory(num_workers, batch_bytes, folder="/dev/shm"):
-    """Lower the number of workers to what the machine can bear.
+    """Lower the number of workers that hand over batches in shared memory to what it has room for.
 
     Parameters
     ----------
     num_workers : int
         As many as are wanted.
     batch_bytes : int
-        Size of a batch; workers hand theirs over in shared memory.
+        Size of a batch.
     folder : path
         Where shared memory is mounted; in a container it is often small.
 
     Returns
     -------
     num_workers : int
-        At most one a core, and none on Windows.
     prefetch : int
         How many batches to ask for ahead.
     """
-    num_workers = 0 if sys.platform == "win32" else min(num_workers, runtime.usable_cores())
     prefetch = 2 * num_workers
     if not num_workers or not Path(folder).exists():
         return num_workers, prefetch
@@ -286,28 +290,43 @@ class DataLoader(gluon.data.DataLoader):
     batch_size : int
     sampler : gluon.data.Sampler
         Gives the order of the samples.
+    batchify_fn : callable
+        Makes a batch of samples, in the workers: images uint8 (N, H, W, C), and labels (N,). What
+        is a NumPy array comes from there through a pipe, what is MXNet's in shared memory.
     to_tensor : callable
-        Turns a batch of images, uint8 (N, H, W, C), into the net's input.
+        Turns a batch of images, uint8 (N, H, W, C), into the net's input, where the net computes.
     ctx : mxnet.Context
         Where batches are delivered. To a GPU they travel from page-locked memory, while it
         computes.
-    **settings
+    enlarge : callable, optional
+        What to do with a batch's images before that, in this process.
+    last_batch, **settings
         As for Gluon's.
     """
 
-    def __init__(self, dataset, batch_size, sampler, to_tensor, ctx, last_batch="keep", **settings):
-        settings.update(last_batch=last_batch, pin_memory=ctx.device_type == "gpu")
+    def __init__(
+        self,
+        dataset,
+        batch_size,
+        sampler,
+        batchify_fn,
+        to_tensor,
+        ctx,
+        enlarge=lambda X: X,
+        last_batch="keep",
+        **settings,
+    ):
+        settings.update(last_batch=last_batch, batchify_fn=batchify_fn)
         super().__init__(dataset, batch_size, sampler=sampler, **settings)
         self.dataset, self.images = dataset, len(dataset)
         if last_batch == "discard":
             self.images = len(self) * batch_size
         self.batch_size, self.sampler = batch_size, sampler
-        self._to_tensor, self._ctx = to_tensor, ctx
-        # The pool replaces those that die, so remember the ones it began with.
-        self.workers = list(self._worker_pool._pool) if self._worker_pool else []
+        self._enlarge, self._to_tensor, self._ctx = enlarge, to_tensor, ctx
+        self.workers = _take_workers(self._worker_pool) if self._worker_pool else []
         for worker in self.workers:  # computing comes first: a batch may take them a whole step
             os.setpriority(os.PRIO_PROCESS, worker.pid, WORKER_NICENESS)
-        self._end_workers = weakref.finalize(self, _end, self._worker_pool)
+        self._end_workers = weakref.finalize(self, _end, self._worker_pool, self.workers)
 
     def from_batch(self, epoch, batch):
         """Iterate over a pass of a `Shuffle`, counted from 1, without its first batches."""
@@ -315,9 +334,14 @@ class DataLoader(gluon.data.DataLoader):
         return iter(self)
 
     def __iter__(self):
-        # ToTensor makes four bytes of one, so it comes last: where the net computes.
         for X, y in super().__iter__():  # (N, H, W, C), (N,)
-            yield self._to_tensor(X.as_in_context(self._ctx)), y.as_in_context(self._ctx)
+            # ToTensor makes four bytes of one, so it comes last.
+            yield self._to_tensor(self._deliver(self._enlarge(as_nd(X)))), self._deliver(as_nd(y))
+
+    def _deliver(self, array):
+        if self._ctx.device_type == "gpu":
+            array = array.as_in_context(mx.cpu_pinned())
+        return array.as_in_context(self._ctx)
 
     def _prefetch_iter(self):
         if not self.workers:
@@ -326,7 +350,6 @@ class DataLoader(gluon.data.DataLoader):
             self._worker_pool,
             self._batchify_fn,
             self._batch_sampler,
-            pin_memory=self._pin_memory,
             prefetch=self._prefetch,
             data_loader=self,
         )
@@ -342,9 +365,10 @@ class DataLoader(gluon.data.DataLoader):
         loader._batch_sampler = gluon.data.BatchSampler(loader.sampler, batch_size)
         return loader
 
-    def check_workers(self):
-        """Raise `RunError` if a worker has died."""
+    def check_workers(self, patience=0):
+        """Raise `RunError` if a worker has died, or dies within some seconds."""
         for worker in self.workers:
+            worker.join(patience)
             if worker.exitcode is not None:
                 raise RunError(_obituary(worker.exitcode))
 
@@ -362,14 +386,25 @@ class DataLoader(gluon.data.DataLoader):
         self.close()
 
 
-def _end(pool):
+def _take_workers(pool):
+    """Take the workers out of a pool's own care, in which it would replace those that die.
+
+    Its thread forks for that at any moment, MXNet stops its engine before a fork, and whoever is
+    waiting for the engine then waits forever.
+    """
+    workers = list(pool._pool)
+    pool._pool[:] = [types.SimpleNamespace(exitcode=None) for _ in workers]  # look alive
+    return workers
+
+
+def _end(pool, workers):
     """End a pool's workers at once; its own `terminate` can wait forever for a lock they hold."""
     if not pool:
         return
     pool._terminate.cancel()
     for part in (pool, pool._worker_handler, pool._task_handler, pool._result_handler):
         part._state = multiprocessing.pool.TERMINATE
-    for worker in pool._pool:
+    for worker in workers:
         worker.kill()
         worker.join()
 
@@ -378,12 +413,20 @@ class WatchedIter(dataloader._MultiWorkerIter):
     """Gluon's iterator, which looks after the workers while it waits for a batch."""
 
     def __next__(self):
-        batch = self._data_buffer.get(self._rcvd_idx)
+        self._push_next()
+        if not self._data_buffer:
+            raise StopIteration
+        answer = self._data_buffer.pop(self._rcvd_idx)
+        self._rcvd_idx += 1
         self._data_loader.check_workers()
-        while batch and not batch.ready():
-            batch.wait(1)  # second
+        while not answer.ready():
+            answer.wait(1)  # second
             self._data_loader.check_workers()
-        return super().__next__()
+        try:
+            return pickle.loads(answer.get())
+        except (EOFError, OSError):  # shared memory is asked for from the worker that filled it
+            self._data_loader.check_workers(patience=1)
+            raise
 
 
 def _obituary(exitcode):
@@ -398,17 +441,40 @@ def _obituary(exitcode):
     return f"a loader's worker was killed by {name}: {cause} --num-workers 0"
 
 
-def enlarge(samples, resize, crop=None):
-    """Stack samples and enlarge their images, all at once.
-
-    The lecture's transforms, Resize and ToTensor, give bit for bit the same when they are applied
-    to a whole batch instead of to one image after the other. Between the two, images are bytes, a
-    quarter of the size: that is when they go from the worker to where the net computes.
+def stack(samples):
+    """Make a batch of samples as they are.
 
     Parameters
     ----------
     samples : list of (numpy.ndarray, int)
         Images uint8 (H, W, C), and their labels.
+
+    Returns
+    -------
+    X : numpy.ndarray
+        uint8 (N, H, W, C).
+    y : numpy.ndarray
+        int32 (N,).
+    """
+    images, labels = zip(*samples)
+    return np.stack(images), np.array(labels, np.int32)
+
+
+def as_nd(array):
+    """Give an array as MXNet's; NumPy's memory is shared, not copied."""
+    return array if isinstance(array, mx.nd.NDArray) else mx.nd.from_numpy(array)
+
+
+def enlarge(X, resize, crop=None):
+    """Enlarge a batch's images, all at once.
+
+    The lecture's transforms, Resize and ToTensor, give bit for bit the same when they are applied
+    to a whole batch instead of to one image after the other.
+
+    Parameters
+    ----------
+    X : mxnet.nd.NDArray
+        uint8 (N, H, W, C).
     resize : int
         Side of the enlarged square, in pixels.
     crop : int, optional
@@ -416,18 +482,14 @@ def enlarge(samples, resize, crop=None):
 
     Returns
     -------
-    X : mxnet.nd.NDArray
+    mxnet.nd.NDArray
         uint8 (N, crop, crop, C).
-    y : mxnet.nd.NDArray
-        int32 (N,).
     """
-    images, labels = zip(*samples)
-    X = mx.nd.array(np.stack(images), dtype=np.uint8)  # (N, H, W, C)
     X = transforms.Resize(resize)(X)
     if crop:
         edge = (resize - crop) // 2
         X = transforms.CropResize(edge, edge, crop, crop)(X)
-    return X, mx.nd.array(labels, dtype=np.int32)
+    return X
 
 
 def enlarge_and_vary(samples, resize, crop, augmented):
@@ -444,18 +506,21 @@ def enlarge_and_vary(samples, resize, crop, augmented):
 
     Returns
     -------
-    X, y : mxnet.nd.NDArray
-        As `enlarge` gives them.
+    X : mxnet.nd.NDArray
+        uint8 (N, crop, crop, C).
+    y : numpy.ndarray
+        int32 (N,).
     """
     pairs, numbers = zip(*samples)
     numbers = np.stack(numbers)  # (N, NUMBERS)
-    X, y = enlarge(pairs, resize)  # (N, resize, resize, C)
+    X, y = stack(pairs)
+    X = enlarge(as_nd(X), resize)  # (N, resize, resize, C)
     if augmented:
         X = augment.turn(X, numbers[:, 2])
     images = augment.cut_out(X.asnumpy(), crop, numbers[:, :2])
     if augmented:
         images = map(augment.flip_and_recolour, images, numbers[:, 3:])
-    return mx.nd.from_numpy(np.stack(list(images))), y
+    return as_nd(np.stack(list(images))), y
 
 
 def to_tensor(X):

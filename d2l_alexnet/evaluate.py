@@ -298,7 +298,7 @@ def recognise(run, paths, ctx="auto"):
             cli.say(error, status=2)
             answers.append(None)
             continue
-        X, _ = enlarge([(image, 0)], recipe.resize)  # (1, 224, 224, 1)
+        X = enlarge(mx.nd.from_numpy(image[np.newaxis]), recipe.resize)  # (1, 224, 224, 1)
         y_hat = net(to_tensor(X.as_in_context(ctx[0]))).asnumpy()  # (1, 10)
         answers.append(Answer(str(path), inverted, softmax(y_hat)[0]))
         print(answers[-1], flush=True)

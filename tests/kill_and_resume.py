@@ -25,7 +25,7 @@ import d2l_alexnet
 from d2l_alexnet import cli, data, train
 with np.load({images!r}) as file:
     small = (file["a"], file["b"]), (file["c"], file["d"])
-data.fashion_mnist = lambda data_dir=None: small
+data.{dataset} = lambda data_dir=None: small
 cli.run(train.main)
 """
 SETTINGS = ["--resize", "67", "--epochs", "2", "--batch-size", "8", "--ctx", "cpu"]
@@ -33,12 +33,12 @@ EVERY_STEP = ["--checkpoint-minutes", "0.0001"]
 TIMES = ("seconds", "images_per_second", "seconds_waiting_for_data")
 
 
-def write_small_run(folder):
+def write_small_run(folder, load=datasets.fashion_mnist):
     """Write the images of a small run into a folder, and give its code."""
-    (train_images, train_labels), (test_images, test_labels) = datasets.fashion_mnist()
+    (train_images, train_labels), (test_images, test_labels) = load()
     path = Path(folder, "images.npz")
     np.savez(path, a=train_images[:96], b=train_labels[:96], c=test_images[:70], d=test_labels[:70])
-    return SMALL_RUN.format(images=str(path))
+    return SMALL_RUN.format(images=str(path), dataset=load.__name__)
 
 
 def run(code, *arguments, seconds=None):

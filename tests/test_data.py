@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ import pytest
 from mxnet.gluon.data.vision import transforms
 
 from d2l_alexnet import data, runtime
+from d2l_alexnet.runtime import RunError
 
 LOADERS = """
 import os, sys, time
@@ -101,7 +103,7 @@ def test_no_more_workers_than_cores_and_none_on_windows(small_data, monkeypatch)
 
 def test_closing_ends_the_workers(small_data):
     train_iter, test_iter = data.load_data_fashion_mnist(32, resize=28, num_workers=2)
-    workers = train_iter._worker_pool._pool + test_iter._worker_pool._pool
+    workers = train_iter.workers + test_iter.workers
     with train_iter, test_iter:
         next(iter(train_iter))
         assert workers
@@ -120,6 +122,19 @@ def test_no_worker_outlives_the_process(command, fashion_mnist, sent):
     while process.others() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert process.others() == []
+
+
+def test_a_dead_worker_is_named_and_none_takes_its_place(small_data):
+    """The pool's own replacement forks in a thread: MXNet may then never compute again."""
+    train_iter, test_iter = data.load_data_fashion_mnist(64, resize=28, num_workers=2)
+    with train_iter, test_iter:
+        train_iter.workers[0].kill()
+        train_iter.workers[0].join()
+        time.sleep(0.5)  # the pool would look every tenth of a second
+        living = set(train_iter.workers[1:] + test_iter.workers)
+        assert set(multiprocessing.active_children()) == living
+        with pytest.raises(RunError, match="^a loader's worker was killed by SIGKILL: "):
+            next(iter(train_iter))
 
 
 def test_workers_yield_to_the_threads_that_compute(small_data):

@@ -5,7 +5,7 @@ from mxnet.gluon.data.vision import transforms
 from test_data import batches, same
 
 from d2l_alexnet import augment, data
-from d2l_alexnet.runtime import InputError
+from d2l_alexnet.runtime import InputError, RunError
 from d2l_alexnet.samplers import NUMBERS, NumberedShuffle
 
 WHOLE = dict(resize=32, crop=32)
@@ -191,6 +191,23 @@ def test_an_image_is_turned_around_its_middle():
     assert (turned[:, 15, 15] == 255).all()
     columns = [np.argmax(one[3:8, :, 0].sum(axis=0)) for one in turned]
     assert sorted(columns) == [15 - 3, 15 + 3]  # 10 × sin 15° = 2.6
+
+
+def test_a_worker_that_dies_with_a_batch_in_shared_memory_is_named(small_cifar10, monkeypatch):
+    train_iter, *others = loaders(64, num_workers=1)
+    check = train_iter.check_workers
+
+    def die_after_the_check(patience=0):
+        if patience:
+            check(patience)
+        train_iter.workers[0].kill()
+
+    with data.closing([train_iter, *others]):
+        batches = train_iter._prefetch_iter()
+        batches._data_buffer[0].wait(60)
+        monkeypatch.setattr(train_iter, "check_workers", die_after_the_check)
+        with pytest.raises(RunError, match="^a loader's worker was killed by SIGKILL: "):
+            next(batches)
 
 
 def test_too_few_training_images_for_a_batch_are_refused(small_cifar10):

@@ -14,6 +14,7 @@ import pytest
 from kill_and_resume import EVERY_STEP, SETTINGS, kill_and_resume, result, run, write_small_run
 
 from d2l_alexnet import checkpoint
+from d2l_alexnet import cifar10 as cifar
 from d2l_alexnet.history import read_history
 
 
@@ -237,42 +238,46 @@ def test_a_disk_that_turns_read_only_ends_the_run_in_one_line(start, tiny_disk):
 
 
 @pytest.fixture
-def start_with_shared_memory(small_run, command):
-    """Start a small run that sees a shared memory of so many MiB."""
+def start_with_shared_memory(cifar10, tmp_path, command):
+    """Start a small run of the second lecture that sees a shared memory of so many KiB."""
     own_mounts = ["unshare", "--mount", "sh", "-c"]
     if subprocess.call([*own_mounts, "mount -t tmpfs tmpfs /dev/shm"], stderr=subprocess.DEVNULL):
         pytest.skip("this machine does not let us mount a small shared memory")
+    code = write_small_run(tmp_path, cifar.cifar10)
+    settings = ["--recipe", "cifar10-convnet", "--batch-size", 8, "--out", tmp_path / "run"]
 
-    def start(mebibytes, *arguments):
-        mount = f"mount -t tmpfs -o size={mebibytes}m tmpfs /dev/shm"
+    def start(kibibytes, epochs):
+        mount = f"mount -t tmpfs -o size={kibibytes}k tmpfs /dev/shm"
         wrapper = [*own_mounts, f'{mount} && exec "$@"', "sh"]
-        return command("-c", small_run, *arguments, wrapper=wrapper)
+        arguments = [*settings, "--epochs", epochs, "--num-workers", 2]
+        return command("-c", code, *arguments, wrapper=wrapper)
 
     return start
 
 
-def test_with_little_shared_memory_fewer_batches_are_asked_for(start_with_shared_memory, tmp_path):
-    # The larger batches are those of the test set: 128 images of 67 x 67 bytes, 0.5 MiB.
-    process = start_with_shared_memory(3, *SETTINGS, "--out", tmp_path / "run", "--num-workers", 2)
+def test_with_little_shared_memory_fewer_batches_are_asked_for(start_with_shared_memory):
+    # The larger batches are those of an evaluation: 128 images of 3 x 32 x 32 bytes, 384 KiB.
+    process = start_with_shared_memory(5 * 384, epochs=2)
     said = process.communicate()[0]
     assert process.returncode == 0
-    assert said.startswith("/dev/shm has 3 MiB free, a batch takes 0.5 MiB: ")
+    assert said.startswith(
+        "/dev/shm has 2 MiB free, a batch takes 0.4 MiB: "
+        "2 workers, 2 batches ahead, instead of 2 and 4\n"
+    )
     assert said.count("/dev/shm") == 1
 
 
-def test_shared_memory_that_fills_up_is_named(start_with_shared_memory, tmp_path):
-    process = start_with_shared_memory(
-        64, *SETTINGS, "--epochs", 200, "--out", tmp_path / "run", "--num-workers", 2
-    )
+def test_shared_memory_that_fills_up_is_named(start_with_shared_memory):
+    process = start_with_shared_memory(64 << 10, epochs=200)
     process.stdout.readline()
     what_it_sees = Path("/proc", str(process.pid), "root")
     filler = what_it_sees / "dev/shm/filler"
-    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-        while process.poll() is None:
-            file.write(bytes(4096))
-    filled = time.monotonic()
-    said = process.communicate(timeout=60)[0]
-    assert time.monotonic() - filled < 20
+    deadline = time.monotonic() + 60
+    with filler.open("wb", buffering=0) as file:  # a page at a time, whenever one becomes free
+        while process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                file.write(bytes(4096))
+    said = process.communicate(timeout=1)[0]
     assert process.returncode == 1
     last = said.splitlines()[-1]
     assert (
