@@ -88,6 +88,9 @@ def pytorch_python():
 def alternate(contestants, rounds):
     """Let the contestants measure in turn, in so many rounds after one that is not counted.
 
+    Every other round goes backwards, so that a machine that becomes faster or slower during the
+    rounds favours nobody.
+
     Parameters
     ----------
     contestants : dict of str to Contestant
@@ -99,8 +102,8 @@ def alternate(contestants, rounds):
     """
     measured = {name: [] for name in contestants}
     for number in range(rounds + 1):
-        for name, contestant in contestants.items():
-            value = contestant.measure()
+        for name in list(contestants)[:: -1 if number % 2 else 1]:
+            value = contestants[name].measure()
             if number:
                 measured[name].append(value)
         print(f"round {number} of {rounds}", file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """What the package does, measured for the harness."""
 
 import dataclasses
+import functools
 import itertools
 import re
 import resource
@@ -19,6 +20,15 @@ from d2l_alexnet import accuracy, data, train
 from d2l_alexnet.checkpoint import State
 from d2l_alexnet.recipes import LECTURE
 from d2l_alexnet.runtime import choose_context
+
+# Squares, and what conv1 and conv3 come to for 16 and 64 images: places, weights of one, channels.
+MATRICES = (
+    (1024, 1024, 1024),
+    (2048, 2048, 2048),
+    (4096, 4096, 4096),
+    (16 * 26 * 26, 5 * 5 * 96, 256),
+    (64 * 12 * 12, 3 * 3 * 384, 384),
+)
 
 
 class Batches:
@@ -127,26 +137,26 @@ def whole_run(args):
     return measure, {}
 
 
+def multiply(x, w, times):
+    """Multiply float32 matrices, (n, k) and (m, k), so many times; give the multiply-adds/s."""
+    start = time.perf_counter()
+    for _ in range(times):
+        mx.nd.FullyConnected(x, w, num_hidden=len(w), no_bias=True).wait_to_read()
+    return times * x.size * len(w) / (time.perf_counter() - start)
+
+
 def matmul(args):
-    """Measure the multiplication of square float32 matrices, in multiply-adds/s, three ways."""
-    n = 4096
-    a, b = (np.random.default_rng(0).random((n, n), np.float32) for _ in "ab")
-    x, w = mx.nd.array(a), mx.nd.array(b)
-    ways = dict(
-        numpy=lambda: a @ b,
-        mxnet_dot=lambda: mx.nd.dot(x, w).wait_to_read(),
-        mxnet_dense=lambda: mx.nd.FullyConnected(x, w, num_hidden=n, no_bias=True).wait_to_read(),
-    )
+    """Measure the multiplication of float32 matrices of several sizes, in multiply-adds/s.
 
-    def measure():
-        rates = {}
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way()
-            rates[name] = n**3 / (time.perf_counter() - start)
-        return rates
-
-    return measure, {}
+    oneDNN's, by way of `FullyConnected`, is the fastest of MXNet's; NOTES.md has the others.
+    """
+    random = np.random.default_rng(0).random
+    products = {}
+    for n, k, m in MATRICES:
+        x, w = (mx.nd.array(random((rows, k), np.float32)) for rows in (n, m))
+        times = max(1, 4096**3 // (n * k * m))
+        products[f"{n} × {k} × {m}"] = functools.partial(multiply, x, w, times)
+    return lambda: {name: product() for name, product in products.items()}, {}
 
 
 KINDS = dict(

@@ -136,13 +136,13 @@ def loading(args):
 
 
 def matmul(args):
-    """Measure the multiplication of square float32 matrices, in multiply-adds/s."""
+    """Measure the multiplication of two square float32 matrices, in multiply-adds/s."""
     a, b = torch.rand(4096, 4096), torch.rand(4096, 4096)
 
     def measure():
         start = time.perf_counter()
         torch.mm(a, b)
-        return dict(torch=4096**3 / (time.perf_counter() - start))
+        return {"PyTorch's 4096 × 4096 × 4096": 4096**3 / (time.perf_counter() - start)}
 
     return measure, {}
 

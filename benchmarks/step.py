@@ -36,7 +36,7 @@ def multiply_adds(kind, resize):
 
 
 def best_rate(measured):
-    """Give the fastest way to multiply matrices, and its median rate in multiply-adds/s."""
+    """Give the product of matrices that is fastest, and its median rate in multiply-adds/s."""
     rates = {}
     for rounds in measured:
         for name in rounds[0]:
@@ -67,8 +67,8 @@ def main():
         way, limit = best_rate(rates)
         used = statistics.median(measured["ours"]) * multiply_adds(args.kind, args.resize)
         print(
-            f"Roofline: {used / 1e9:.0f} of {limit / 1e9:.0f} G multiply-adds/s that {way} reaches "
-            f"on large matrices: {used / limit:.2f}"
+            f"Roofline: {used / 1e9:.0f} of {limit / 1e9:.0f} G multiply-adds/s that a product of "
+            f"matrices reaches, {way}: {used / limit:.2f}"
         )
         figures.update(multiply_adds_per_second=used, limit=limit, limit_reached_by=way)
     harness.write(args.out, settings=vars(args), **figures)

@@ -63,8 +63,8 @@ class Counter:
 def test_contestants_alternate_and_the_first_round_does_not_count(harness):
     asked = []
     measured = harness.alternate({name: Counter(asked, name) for name in "ab"}, rounds=3)
-    assert asked == list("abababab")
-    assert measured == dict(a=[3, 5, 7], b=[4, 6, 8])
+    assert asked == list("abbaabba")
+    assert measured == dict(a=[4, 5, 8], b=[3, 6, 7])
 
 
 def test_ratios_are_taken_round_by_round(harness):

@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[1]
 def make_run(folder, recipe, accuracies, seed=0, explain_gap=False):
     folder.mkdir(parents=True)
     runs.write_settings(folder, recipe, seed, explain_gap, [mx.cpu()], num_workers=2)
+    usual = dict(loss=1.25, running_train_accuracy=0.5, seconds=60.0, images_per_second=50.0)
     rows = [
-        dict(epoch=n, loss=1.25, running_train_accuracy=0.5, test_accuracy=accuracy, seconds=60.0)
-        for n, accuracy in enumerate(accuracies, start=1)
+        dict(usual, epoch=n, test_accuracy=accuracy) for n, accuracy in enumerate(accuracies, 1)
     ]
     write_history(folder / "history.jsonl", rows)
 
@@ -49,7 +49,7 @@ def test_without_a_log_everything_is_not_run(tmp_path):
     assert report.comparison(LECTURE, []).count("not run") == 15
     # For the second lecture's nets: two accuracies, and after the last epoch that of the test.
     assert report.details(tmp_path).count("not run") == 15 + (14 * 2 + 1) + (6 * 2 + 1)
-    assert report.summary(tmp_path).count("not run") == 3 + 3 * 4
+    assert report.summary(tmp_path).count("not run") == 3 + 2 * 2 + 3 * 4
 
 
 def test_a_run_is_listed_with_the_command_that_repeats_it(tmp_path):
@@ -71,6 +71,27 @@ def test_seeds_of_a_recipe_are_summarised(tmp_path):
         make_run(tmp_path / str(seed), QUICK, [accuracy], seed)
     said = report.seeds(report.read_runs(tmp_path))
     assert said.startswith("`quick` with 3 seeds: test accuracy 0.810 ± 0.010 ")
+
+
+def test_seeds_of_other_settings_and_unfinished_runs_do_not_count(tmp_path):
+    make_run(tmp_path / "a", QUICK, [0.80])
+    make_run(tmp_path / "b", dataclasses.replace(QUICK, train_size=9_600), [0.84])
+    make_run(tmp_path / "c", LECTURE, [0.7] * 5)
+    make_run(tmp_path / "d", LECTURE, [0.7] * 4, seed=1)
+    assert report.seeds(report.read_runs(tmp_path)) == ""
+
+
+def test_the_fewest_images_that_reached_an_accuracy_are_named(tmp_path):
+    make_run(tmp_path / "a", LECTURE, [0.7, 0.75, 0.8])
+    for size, accuracy in ((3_000, 0.76), (1_500, 0.74), (2_100, 0.745)):
+        recipe = dataclasses.replace(QUICK, train_size=size)
+        make_run(tmp_path / str(size), recipe, [accuracy], seed=7)
+    first, last = report.reach_table(report.read_runs(tmp_path)).splitlines()[2:]
+    assert first == (
+        "| 0.745 | 120,000 images, 40.0 min: 0.750 (seed 0) | "
+        "2,100 images, 0.7 min: 0.745 (seed 7) |"
+    )
+    assert last == "| 0.867 | not reached: 0.800 | not reached: 0.760 |"
 
 
 def test_the_speed_table_takes_the_better_of_pytorchs_formats(tmp_path):
