@@ -167,6 +167,18 @@ def parser(description, rounds):
     return parser
 
 
+def parse_with_ctx(parser):
+    """Let a benchmark take ``--ctx`` too, and read its arguments; without a GPU it says so."""
+    parser.add_argument("--ctx", choices=("cpu", "gpu"), default="cpu", help="what computes")
+    args = parser.parse_args()
+    try:
+        runtime.choose_context(args.ctx)
+    except runtime.InputError as error:
+        print(f"not run: {error}", file=sys.stderr)
+        sys.exit(2)
+    return args
+
+
 def write(path, **figures):
     """Write a benchmark's figures and what they were taken on, if a file was named."""
     if path:

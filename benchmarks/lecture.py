@@ -92,6 +92,7 @@ def evaluation(args):
 
 def loading(args):
     """Measure the lecture's loader: image by image, by four workers, in images/s."""
+    ctx = mx.gpu() if args.ctx == "gpu" else mx.cpu()
     transformer = transforms.Compose([transforms.Resize(args.resize), transforms.ToTensor()])
     with np.load(args.images) as file:  # what gluon.data.vision.FashionMNIST holds
         mnist_train = gluon.data.ArrayDataset(
@@ -107,7 +108,7 @@ def loading(args):
     def measure():
         start = time.perf_counter()
         for X, _ in train_iter:
-            X.wait_to_read()
+            X.as_in_context(ctx).wait_to_read()
         return len(mnist_train) / (time.perf_counter() - start)
 
     return measure, dict(checksum=checksum(train_iter))

@@ -21,14 +21,14 @@ def main():
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--batches", type=int, default=60, help="in a pass")
     parser.add_argument("--num-workers", type=int, default=4)
-    args = parser.parse_args()
+    args = harness.parse_with_ctx(parser)
     n = args.batch_size * args.batches
     (images, labels), _ = fashion_mnist()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "images.npz")
         np.savez(path, images=images[:n], labels=labels[:n])
         size = ["--batch-size", args.batch_size, "--batches", args.batches]
-        size += ["--num-workers", args.num_workers, "--images", path]
+        size += ["--num-workers", args.num_workers, "--images", path, "--ctx", args.ctx]
         taking_part = {
             "ours": harness.Contestant("ours", "loading", *size),
             "lecture's way": harness.Contestant("lecture", "loading", *size, default_threads=True),

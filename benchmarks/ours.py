@@ -94,9 +94,9 @@ def fused_evaluation(args):
 
 def make_train_iter(args):
     """Make the package's loader of so many batches of the real training images."""
-    train_size = args.batches * args.batch_size
+    train_size, (ctx, _) = args.batches * args.batch_size, choose_context(args.ctx)
     train_iter, test_iter = data.load_data_fashion_mnist(
-        args.batch_size, args.resize, train_size, args.num_workers
+        args.batch_size, args.resize, train_size, args.num_workers, ctx=ctx[0]
     )
     test_iter.close()
     return train_iter

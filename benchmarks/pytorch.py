@@ -128,8 +128,9 @@ def loading(args):
 
     def measure():
         start = time.perf_counter()
-        for _ in train_iter:
-            pass
+        for X, _ in train_iter:
+            X.to(device(args))
+        wait(args)
         return len(train_set) / (time.perf_counter() - start)
 
     return measure, {}

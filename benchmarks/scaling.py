@@ -16,18 +16,18 @@ SWEEPS = dict(
 IMAGES = 256  # in one measurement, or two batches
 
 
-def start(**changes):
+def start(ctx, **changes):
     """Start a run whose settings are the usual ones, but for the changes."""
-    settings = dict(USUAL, **changes)
+    settings = dict(USUAL, ctx=ctx, **changes)
     settings["batches"] = max(2, IMAGES // settings["batch_size"])
     options = [(f"--{name.replace('_', '-')}", value) for name, value in settings.items()]
     return harness.Contestant("ours", "whole_run", *(part for option in options for part in option))
 
 
-def sweep(name, values, rounds):
+def sweep(name, values, args):
     """Measure each value of a setting in turn, print a table, and give its figures."""
-    runs = {value: start(**{name: value}) for value in values}
-    measured = harness.alternate(runs, rounds)
+    runs = {value: start(args.ctx, **{name: value}) for value in values}
+    measured = harness.alternate(runs, args.rounds)
     for run in runs.values():
         run.close()
     print(f"\n{name.replace('_', ' '):>11}  {'ms an image':26}  peak memory, MiB")
@@ -42,8 +42,8 @@ def sweep(name, values, rounds):
 
 def main():
     """Measure, print and write."""
-    args = harness.parser(__doc__.splitlines()[0], rounds=5).parse_args()
-    figures = {name: sweep(name, values, args.rounds) for name, values in SWEEPS.items()}
+    args = harness.parse_with_ctx(harness.parser(__doc__.splitlines()[0], rounds=5))
+    figures = {name: sweep(name, values, args) for name, values in SWEEPS.items()}
     harness.write(args.out, settings=vars(args), **figures)
 
 

@@ -52,8 +52,7 @@ def main():
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--resize", type=int, default=224, help="pixels a side")
     parser.add_argument("--batches", type=int, default=3, help="in one measurement")
-    parser.add_argument("--ctx", choices=("cpu", "gpu"), default="cpu")
-    args = parser.parse_args()
+    args = harness.parse_with_ctx(parser)
     size = ("--batch-size", args.batch_size, "--resize", args.resize, "--batches", args.batches)
     taking_part = contestants(args.kind, (*size, "--ctx", args.ctx))
     limits = {name: harness.Contestant(name, "matmul") for name in ("ours", "pytorch")}

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from d2l_alexnet import gpus
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SMALL = ["--batch-size", "4", "--resize", "67", "--batches", "2", "--num-workers", "0"]
 
@@ -78,6 +80,19 @@ def test_a_training_step_takes_three_times_the_forward_pass_less_one_input_gradi
     assert step.multiply_adds("evaluation", 224) == 938_146_176
     assert step.multiply_adds("training", 224) == 3 * 938_146_176 - 33_872_256
     assert step.best_rate([[dict(a=1), dict(a=3), dict(a=2)], [dict(b=5)] * 3]) == ("b", 5)
+
+
+@pytest.mark.parametrize("script", ["step.py training", "loader.py", "scaling.py"])
+def test_without_a_gpu_its_benchmarks_are_not_run(script):
+    found, trouble = gpus.find()
+    if found and not found[0].trouble():
+        pytest.skip("there is a GPU that MXNet can use")
+    name, *kind = script.split()
+    command = [sys.executable, BENCHMARKS / name, *kind, "--ctx", "gpu"]
+    asked = subprocess.run(command, capture_output=True, text=True)
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert asked.stderr.startswith("not run: --ctx gpu: ")
+    assert asked.stderr.count("\n") == 1
 
 
 def test_startup_writes_what_it_measured(tmp_path):
