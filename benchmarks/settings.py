@@ -14,6 +14,10 @@ VARIANTS = {
     "weights updated one by one": dict(MXNET_OPTIMIZER_AGGREGATION_SIZE="0"),
     "weights updated all at once": dict(MXNET_OPTIMIZER_AGGREGATION_SIZE="45"),
     "oneDNN subgraphs": dict(MXNET_SUBGRAPH_BACKEND="MKLDNN"),
+    "nothing computed in place": dict(MXNET_EXEC_ENABLE_INPLACE="false"),
+    "freed memory kept": dict(
+        GLIBC_TUNABLES="glibc.malloc.trim_threshold=17179869184:glibc.malloc.mmap_max=0"
+    ),
     "huge pages": dict(GLIBC_TUNABLES="glibc.malloc.hugetlb=1"),
     "threads bound to cores": dict(OMP_PROC_BIND="close", OMP_PLACES="cores"),
     "threads that never sleep": dict(OMP_WAIT_POLICY="ACTIVE"),

@@ -27,13 +27,14 @@ def harness(monkeypatch):
         ("ours", "training"),
         ("ours", "evaluation"),
         ("ours", "loading"),
+        ("ours", "loading_cifar10"),
         ("ours", "whole_run"),
         ("ours", "matmul"),
         ("lecture", "training"),
         ("lecture", "evaluation"),
     ],
 )
-def test_contestants_measure_when_they_are_asked_to(harness, fashion_mnist, script, kind):
+def test_contestants_measure_when_they_are_asked_to(harness, fashion_mnist, cifar10, script, kind):
     contestant = harness.Contestant(script, kind, *SMALL)
     assert contestant.about["mxnet"] == "1.9.1"
     for _ in range(2):
