@@ -186,7 +186,6 @@ def load_data_cifar10(
             "does not fill a batch is left out"
         )
     num_workers, ctx = fit_cores(num_workers), ctx or mx.cpu()
-    normalised = transforms.Compose([transforms.ToTensor(), transforms.Normalize(0.5, 0.5)])
     size = dict(resize=resize, crop=crop)
     test_batch_size = test_batch_size or batch_size
     largest = max(batch_size, test_batch_size) * 3 * crop**2  # bytes
@@ -197,7 +196,7 @@ def load_data_cifar10(
         NumberedShuffle(len(train_set), seed),
         last_batch="discard",
         batchify_fn=functools.partial(enlarge_and_vary, augmented=augmented, **size),
-        to_tensor=normalised,
+        to_tensor=to_normalised_tensor,
         num_workers=workers,
         prefetch=prefetch,
         ctx=ctx,
@@ -209,7 +208,7 @@ def load_data_cifar10(
             gluon.data.SequentialSampler(len(dataset)),
             batchify_fn=stack,
             enlarge=functools.partial(enlarge, **size),
-            to_tensor=normalised,
+            to_tensor=to_normalised_tensor,
             num_workers=num_workers,
             ctx=ctx,
         )
@@ -526,3 +525,11 @@ def enlarge_and_vary(samples, resize, crop, augmented):
 def to_tensor(X):
     """Turn uint8 (N, H, W, C) into float32 (N, C, H, W) in 0…1."""
     return transforms.ToTensor()(X)
+
+
+def to_normalised_tensor(X):
+    """Turn uint8 (N, H, W, C) into float32 (N, C, H, W) in -1…1."""
+    return transforms.Normalize(0.5, 0.5)(to_tensor(X))
+
+
+TO_TENSOR = {"fashion-mnist": to_tensor, "cifar10": to_normalised_tensor}  # by data set

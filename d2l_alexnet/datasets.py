@@ -19,18 +19,21 @@ import numpy as np
 
 from d2l_alexnet import cifar10, cli, fetch
 
-CLASSES = (
-    "t-shirt",
-    "trouser",
-    "pullover",
-    "dress",
-    "coat",
-    "sandal",
-    "shirt",
-    "sneaker",
-    "bag",
-    "ankle boot",
-)
+CLASSES = {  # by data set, in the order of their numbers
+    "fashion-mnist": (
+        "t-shirt",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    ),
+    "cifar10": cifar10.CLASSES,
+}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 
-from d2l_alexnet import cli, datasets, gpus, runtime
+from d2l_alexnet import cifar10, cli, datasets, fetch, gpus, runtime
 from d2l_alexnet.runtime import InputError
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -32,7 +32,8 @@ def diagnose():
         "shared memory": _space(SHARED_MEMORY) if SHARED_MEMORY.exists() else "none",
         "CUDA libraries": _cuda_libraries(),
         "GPUs": _gpus(),
-        "Fashion-MNIST": _fashion_mnist(),
+        "Fashion-MNIST": _data_set(datasets, datasets.read_idx),
+        "CIFAR-10": _data_set(cifar10, cifar10.read_records),
         "disk": _space(Path.cwd()),
     }
 
@@ -69,13 +70,13 @@ def _gpus():
     return "; ".join(f"{gpu} ({gpu.trouble() or 'usable'})" for gpu in found) or trouble
 
 
-def _fashion_mnist():
-    folder = datasets.default_data_dir()
+def _data_set(module, read):
+    folder = module.default_data_dir()
     try:
-        for file in datasets.FILES:
+        for file in module.FILES:
             if not (folder / file.name).exists():
                 return f"{file.name} is not in {folder}"
-            datasets.read_idx(folder / file.name, file)
+            fetch.read_own(folder / file.name, file, read)
     except InputError as error:
         return str(error)
     return f"verified, in {folder}"

@@ -12,7 +12,7 @@ import numpy as np
 
 from d2l_alexnet import cli, figures, runs, runtime
 from d2l_alexnet.accuracy import split
-from d2l_alexnet.data import enlarge, load_data_fashion_mnist, to_tensor
+from d2l_alexnet.data import TO_TENSOR, closing, enlarge, load_data
 from d2l_alexnet.datasets import CLASSES
 from d2l_alexnet.params import load_params
 from d2l_alexnet.pictures import read_picture
@@ -22,11 +22,13 @@ from d2l_alexnet.train import TEST_BATCH_SIZE, build_net
 
 MISTAKES = 20  # in the picture
 EPILOG = """Pictures (BMP, GIF, JPEG, PNG, PPM, WebP; any size, grey or colour) are made like those
-of Fashion-MNIST, where clothes are bright and the background is black: greyed; inverted if more
-than half of the border is bright, which the line then says; padded with black to a square with the
-picture in the middle; shrunk to 28 x 28 pixels. What is transparent is taken for black behind
-something bright, and for white behind something dark. No margin is cut off, and in the data there
-is none: let the thing fill the picture."""
+that the net was trained on. For Fashion-MNIST, where clothes are bright and the background is
+black, they are greyed; inverted if more than half of the border is bright, which the line then
+says; padded with black to a square with the picture in the middle; shrunk to 28 x 28 pixels. What
+is transparent is taken for black behind something bright, and for white behind something dark. No
+margin is cut off, and in the data there is none: let the thing fill the picture. For CIFAR-10 they
+keep their colours; the largest square in their middle is cut out and made 32 x 32 pixels. What is
+transparent is taken for white. Then comes what the recipe does with the images that it tests on."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,19 @@ class Evaluation:
     Parameters
     ----------
     images : numpy.ndarray
-        uint8 (N, 28, 28, 1).
+        uint8 (N, H, W, C), as they are in the data set's files.
     labels : numpy.ndarray
         int (N,), the true classes.
     y_hat : numpy.ndarray
         float32 (N, classes), the net's outputs.
+    classes : sequence of str
+        The names of the classes.
     """
 
     images: np.ndarray
     labels: np.ndarray
     y_hat: np.ndarray
+    classes: tuple
 
     @property
     def predicted(self):
@@ -87,17 +92,20 @@ class Answer:
     inverted : bool
         Whether the picture was inverted first; see `d2l_alexnet.pictures`.
     probabilities : numpy.ndarray
-        (classes,), 0…1, in the order of `d2l_alexnet.datasets.CLASSES`.
+        (classes,), 0…1.
+    classes : sequence of str
+        The names of the classes.
     """
 
     path: str
     inverted: bool
     probabilities: np.ndarray
+    classes: tuple
 
     def __str__(self):
         how = " (inverted)" if self.inverted else ""
         order = np.argsort(-self.probabilities, kind="stable")
-        said = ", ".join(f"{CLASSES[i]} {self.probabilities[i]:.3f}" for i in order)
+        said = ", ".join(f"{self.classes[i]} {self.probabilities[i]:.3f}" for i in order)
         return f"{self.path}{how}: {said}"
 
 
@@ -126,16 +134,10 @@ def evaluate(run, ctx="auto", num_workers=4, data_dir=None, out=None):
     """
     net, recipe, ctx = load_net(run, ctx)
     out = _folder(Path(out or run))
-    batch_size = max(recipe.batch_size, TEST_BATCH_SIZE)
-    train_iter, test_iter = load_data_fashion_mnist(
-        batch_size,
-        recipe.resize,
-        num_workers=num_workers,
-        data_dir=data_dir,
-        ctx=ctx[0],
-    )
-    with train_iter, test_iter:
-        evaluation = predict(net, test_iter, ctx)
+    test_batch_size = max(recipe.batch_size, TEST_BATCH_SIZE)
+    train_iter, tested = load_data(recipe, test_batch_size, num_workers, 0, data_dir, ctx[0])
+    with closing([train_iter, *tested.values()]):
+        evaluation = predict(net, tested["test_accuracy"], ctx, CLASSES[recipe.data])
     print(as_text(evaluation))
     write_pictures(out, evaluation)
     return evaluation
@@ -160,7 +162,7 @@ def load_net(run, ctx="auto"):
     recipe, *_ = runs.read_settings(run)
     ctx, _ = runtime.choose_context(ctx)
     net = build_net(recipe)
-    net.infer_shape(mx.nd.zeros((1, 1, recipe.resize, recipe.resize)))
+    net.infer_shape(mx.nd.zeros(recipe.input_shape))
     load_params(net, Path(run, "net.params"), ctx)
     net.hybridize(static_alloc=True, static_shape=True)
     return net, recipe, ctx
@@ -177,7 +179,7 @@ def _folder(path):
     return path
 
 
-def predict(net, data_iter, ctx):
+def predict(net, data_iter, ctx, classes):
     """Run a net in predict mode over all that an iterator gives.
 
     Parameters
@@ -187,6 +189,8 @@ def predict(net, data_iter, ctx):
         Not shuffled.
     ctx : list of mxnet.Context
         Where the net lies.
+    classes : sequence of str
+        The names of the classes.
 
     Returns
     -------
@@ -197,7 +201,7 @@ def predict(net, data_iter, ctx):
         labels.append(y.asnumpy())
         y_hat += [part.asnumpy() for part in map(net, split(X, ctx))]
     images = np.stack([image for image, _ in data_iter.dataset])
-    return Evaluation(images, np.concatenate(labels), np.concatenate(y_hat))
+    return Evaluation(images, np.concatenate(labels), np.concatenate(y_hat), classes)
 
 
 def softmax(y_hat):
@@ -209,62 +213,62 @@ def softmax(y_hat):
 def write_pictures(out, evaluation):
     """Draw the confusion matrix and the most confident mistakes into files."""
     pictures = dict(
-        confusion=figures.confusion(evaluation.confusion),
-        mistakes=draw_mistakes(evaluation),
+        confusion=figures.confusion(evaluation.confusion, evaluation.classes),
+        mistakes=draw_answers(evaluation, evaluation.mistakes()),
     )
     for name, figure in pictures.items():
         with runs.writing(out / f"{name}.png") as partial:
             figure.savefig(partial, dpi=150, format="png")
 
 
-def draw_mistakes(evaluation, number=MISTAKES):
-    """Draw the images that a net is most sure of and wrong about.
+def draw_answers(evaluation, which):
+    """Draw some of the images, each with its class and what the net takes it for.
 
     Parameters
     ----------
     evaluation : Evaluation
-    number : int
-        How many, at the most.
+    which : sequence of int
+        Their indices, as `Evaluation.mistakes` gives them.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    worst = evaluation.mistakes(number)
-    sure = softmax(evaluation.y_hat[worst]).max(axis=1)
-    images, labels = evaluation.images[worst], evaluation.labels[worst]
-    return figures.samples(images, labels, evaluation.predicted[worst], sure)
+    images, labels = evaluation.images[which], evaluation.labels[which]
+    sure = softmax(evaluation.y_hat[which]).max(axis=1)
+    return figures.samples(images, labels, evaluation.classes, evaluation.predicted[which], sure)
 
 
 def as_text(evaluation):
     """Write an evaluation down: accuracy, a table of the classes, the confusion matrix."""
     correct, images = evaluation.correct, len(evaluation.labels)
     head = f"{'class':12} {'images':>6} {'correct':>7} {'accuracy':>8}  most often taken for"
-    numbers = "".join(f"{i:6}" for i in range(len(CLASSES)))
+    classes, confusion = evaluation.classes, evaluation.confusion
+    numbers = "".join(f"{i:6}" for i in range(len(classes)))
     return "\n".join(
         [
             f"test accuracy {correct}/{images} = {correct / images:.4f}",
             "",
             head,
-            *(_class_line(i, row) for i, row in enumerate(evaluation.confusion)),
+            *(_class_line(classes, i, row) for i, row in enumerate(confusion)),
             "",
             "true class (row), taken for (column)",
             f"{'':12}{numbers}",
             *(
-                f"{i} {CLASSES[i]:10}" + "".join(f"{count:6}" for count in row)
-                for i, row in enumerate(evaluation.confusion)
+                f"{i} {classes[i]:10}" + "".join(f"{count:6}" for count in row)
+                for i, row in enumerate(confusion)
             ),
         ]
     )
 
 
-def _class_line(i, row):
+def _class_line(classes, i, row):
     """Write a class's line of the table, from its row of the confusion matrix."""
     images, correct = row.sum(), row[i]
     accuracy = f"{correct / images:8.3f}" if images else f"{'':8}"
     others = np.where(np.arange(len(row)) == i, 0, row)
-    mistaken = f"{CLASSES[others.argmax()]} ({others.max()})" if others.any() else ""
-    return f"{CLASSES[i]:12} {images:6} {correct:7} {accuracy}  {mistaken}".rstrip()
+    mistaken = f"{classes[others.argmax()]} ({others.max()})" if others.any() else ""
+    return f"{classes[i]:12} {images:6} {correct:7} {accuracy}  {mistaken}".rstrip()
 
 
 def recognise(run, paths, ctx="auto"):
@@ -293,14 +297,15 @@ def recognise(run, paths, ctx="auto"):
     answers = []
     for path in paths:
         try:
-            image, inverted = read_picture(path)
+            image, inverted = read_picture(path, recipe.data)
         except InputError as error:
             cli.say(error, status=2)
             answers.append(None)
             continue
-        X = enlarge(mx.nd.from_numpy(image[np.newaxis]), recipe.resize)  # (1, 224, 224, 1)
-        y_hat = net(to_tensor(X.as_in_context(ctx[0]))).asnumpy()  # (1, 10)
-        answers.append(Answer(str(path), inverted, softmax(y_hat)[0]))
+        X = mx.nd.array(image[np.newaxis], ctx[0], np.uint8)  # (1, H, W, C)
+        X = TO_TENSOR[recipe.data](enlarge(X, recipe.resize, recipe.crop))  # (1, C, H, W)
+        y_hat = net(X).asnumpy()  # (1, classes)
+        answers.append(Answer(str(path), inverted, softmax(y_hat)[0], CLASSES[recipe.data]))
         print(answers[-1], flush=True)
     return answers
 

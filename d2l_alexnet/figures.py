@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from d2l_alexnet.datasets import CLASSES
 from d2l_alexnet.gap import PARTS, take_apart
+from d2l_alexnet.plateau import cuts
 
 # Colours that the colour-blind can tell apart (Okabe and Ito, 2008), and markers for print.
 LOSS = dict(color="#D55E00", marker="o")
@@ -25,6 +25,17 @@ ACCURACIES = dict(
     test_accuracy=("test", dict(color="#009E73", marker="^")),
 )
 AVERAGED = 200  # batches, as in the second lecture
+MARKERS = 20  # on a line, about, so that those of many epochs do not hide it
+RUNS = (
+    dict(color="#0072B2", marker="s"),
+    dict(color="#D55E00", marker="o"),
+    dict(color="#009E73", marker="^"),
+)
+COMPARED = dict(
+    loss="running training loss (nats)",
+    valid_accuracy="validation accuracy (fraction)",
+    learning_rate="learning rate",
+)
 PUBLISHED = dict(fillstyle="none", linestyle=":")
 PART_COLOURS = dict(dropout="#CC79A7", improvement="#56B4E9", generalisation="#E69F00")
 
@@ -41,7 +52,7 @@ def curves(history, published=()):
     -------
     matplotlib.figure.Figure
     """
-    figure = Figure(figsize=(10.5, 4.5), layout="constrained")
+    figure = Figure(layout="constrained")
     figure.get_layout_engine().set(h_pad=0.1)  # inches; long legends hang lower than it believes
     left, middle, right = figure.subplots(1, 3, width_ratios=(3, 3, 2))
     for rows, whose, style in ((history, "", {}), (published, ", published", PUBLISHED)):
@@ -60,20 +71,62 @@ def curves(history, published=()):
         if axes.get_lines():
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
     _span_a_decade(right)
+    legend = max(len(axes.get_lines()) for axes in figure.axes)  # lines
+    figure.set_size_inches(10.5, 3.5 + 0.25 * legend)
+    return figure
+
+
+def compare(histories, published):
+    """Draw loss, validation accuracy and learning rate of several runs, one above the other.
+
+    An upright line stands where a run's rate was cut; what is published is hollow and dotted.
+
+    Parameters
+    ----------
+    histories : dict of str to sequence of dict
+        Rows of a history, by the run's name. As many as `RUNS`, at the most.
+    published : sequence of dict
+        Such rows too; what they lack is left out.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = Figure(figsize=(9, 8), layout="constrained")
+    panels = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
+    runs = [*zip(histories, histories.values(), RUNS)]
+    for name, rows, style in (*runs, ("published", published, {**RATE, **PUBLISHED})):
+        for axes, key in zip(panels, COMPARED):
+            _plot(axes, rows, key, name, style)
+    _epochs(panels[-1], 1, max(rows[-1]["epoch"] for rows in (*histories.values(), published)))
+    _span_a_decade(panels[-1])
+    for axes, label in zip(panels, COMPARED.values()):
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+        for _, rows, style in runs:
+            for epoch in cuts(rows):
+                axes.axvline(epoch - 0.5, color=style["color"], linewidth=1)
+    figure.legend(*panels[1].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 
 def _plot(axes, rows, key, label, style):
     rows = [row for row in rows if key in row]
     if rows:
-        axes.plot([row["epoch"] for row in rows], [row[key] for row in rows], label=label, **style)
+        axes.plot(
+            [row["epoch"] for row in rows],
+            [row[key] for row in rows],
+            label=label,
+            markevery=math.ceil(len(rows) / MARKERS),
+            **style,
+        )
 
 
 def _epochs(axes, first, last):
     """Label an axis of epochs, with room on both sides where there is but one."""
     axes.set_xlabel("epoch")
     axes.set_xlim(first - 0.5, last + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
 
 
 def _span_a_decade(axes):
@@ -108,9 +161,10 @@ def losses(losses, batches):
     axes.plot(steps[window - 1 :], average, color=LOSS["color"], label=label)
     axes.set_xlabel("batch")
     axes.set_ylabel("cross-entropy (nats)")
+    axes.set_xlim(0, len(losses) + 1)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    axes.legend(loc="upper right", frameon=False)
     epochs = axes.secondary_xaxis("top", (lambda step: step / batches, lambda e: e * batches))
     epochs.set_xlabel("epoch")
     return figure
@@ -149,15 +203,17 @@ def gap(history):
     return figure
 
 
-def samples(images, labels, predicted=None, probabilities=None, columns=5):
+def samples(images, labels, classes, predicted=None, probabilities=None, columns=5):
     """Draw images in a grid, each with the name of its class and of what a net took it for.
 
     Parameters
     ----------
     images : sequence of numpy.ndarray
-        uint8 (H, W, 1).
+        uint8 (H, W, 1), grey, or (H, W, 3), in colour.
     labels : sequence of int
         Their classes.
+    classes : sequence of str
+        The names of all classes.
     predicted : sequence of int, optional
         The classes that a net gave them.
     probabilities : sequence of float, optional
@@ -168,30 +224,32 @@ def samples(images, labels, predicted=None, probabilities=None, columns=5):
     -------
     matplotlib.figure.Figure
     """
-    titles = [CLASSES[label] for label in labels]
+    titles = [classes[label] for label in labels]
     if predicted is not None:
         titles = [
-            f"true: {title}\nnet: {CLASSES[guess]}, {probability:.3f}"
+            f"true: {title}\nnet: {classes[guess]}, {probability:.3f}"
             for title, guess, probability in zip(titles, predicted, probabilities)
         ]
     rows = max(1, math.ceil(len(titles) / columns))
     figure = Figure(figsize=(2 * columns, 2.6 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, image, title in zip(grid, images, titles):
-        axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255)
+        axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)))
         axes.set_title(title, fontsize=10)
     for axes in grid:
         axes.set_axis_off()
     return figure
 
 
-def confusion(matrix):
+def confusion(matrix, classes):
     """Draw a confusion matrix: the counts in numbers, the share of the true class in shade.
 
     Parameters
     ----------
     matrix : numpy.ndarray
         (classes, classes), images of the row's class that were taken for the column's.
+    classes : sequence of str
+        Their names.
 
     Returns
     -------
@@ -204,8 +262,8 @@ def confusion(matrix):
     for (row, column), count in np.ndenumerate(matrix):
         colour = "white" if share[row, column] > 0.5 else "black"
         axes.text(column, row, count or "·", ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(CLASSES)), CLASSES, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(CLASSES)), CLASSES)
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), classes)
     axes.set_xlabel("taken for")
     axes.set_ylabel("true class")
     figure.colorbar(shades, label="share of the true class (fraction)")

@@ -1,9 +1,13 @@
-"""Any picture → an image like those of Fashion-MNIST: 28 × 28, grey, bright on black.
+"""Any picture → an image like those of a data set.
 
 Fashion-MNIST was made from photographs on white paper, inverted, so that the background is black.
 A picture is therefore turned to its camera's upright, greyed, inverted if its border is mostly
-bright, padded with black to a square with the picture in the middle, and shrunk. Margins stay;
-those of Fashion-MNIST had been cut off, so a thing that does not fill its picture looks unusual.
+bright, padded with black to a square with the picture in the middle, and shrunk to 28 × 28 pixels.
+Margins stay; those of Fashion-MNIST had been cut off, so a thing that does not fill its picture
+looks unusual.
+
+CIFAR-10 holds photographs in colour, without any padding. Of a picture, turned upright, the largest
+square in its middle is cut out and shrunk to 32 × 32 pixels.
 """
 
 from __future__ import annotations
@@ -17,24 +21,25 @@ from PIL import Image, ImageOps, ImageStat, UnidentifiedImageError
 
 from d2l_alexnet.runtime import InputError
 
-SIDE = 28  # pixels
 BRIGHT = 127  # above it a grey value, 0…255, counts as bright
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP")  # none that runs another program
 STANDARD_INPUT = "-"
 
 
-def read_picture(path):
+def read_picture(path, dataset):
     """Read a picture and make an image like those of the data set of it.
 
     Parameters
     ----------
     path : path
         Of a file of any size, grey or in colour; ``-`` for standard input.
+    dataset : str
+        ``fashion-mnist`` or ``cifar10``.
 
     Returns
     -------
     image : numpy.ndarray
-        uint8 (28, 28, 1), bright on black.
+        uint8 (28, 28, 1), bright on black, or (32, 32, 3), in colour.
     inverted : bool
         Whether the picture was inverted, as more than half of its border was bright.
 
@@ -50,7 +55,7 @@ def read_picture(path):
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(source, formats=FORMATS) as picture:
-                return like_the_data(_grey(picture))
+                return LIKE[dataset](_upright(picture))
     except UnidentifiedImageError as error:
         raise InputError(f"{path}: not a picture ({', '.join(FORMATS)})") from error
     except Exception as error:  # a damaged file can make the decoders raise anything
@@ -58,31 +63,31 @@ def read_picture(path):
         raise InputError(f"{path}: cannot read this picture ({reason})") from error
 
 
-def _grey(picture):
-    """Turn a picture upright and grey; what is transparent becomes what sets off the rest."""
+def _upright(picture):
+    """Turn a picture upright, and give it eight bits a channel: red, green, blue and alpha."""
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
         picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
     picture = picture.convert("RGBA")
-    grey, alpha = picture.convert("L"), picture.getchannel("A")
-    if not alpha.getbbox():
+    if not picture.getchannel("A").getbbox():
         raise ValueError("all of it is transparent")
-    behind = 0 if ImageStat.Stat(grey, alpha).mean[0] > BRIGHT else 255
-    return Image.composite(grey, Image.new("L", grey.size, behind), alpha)
+    return picture
 
 
-def like_the_data(grey):
-    """Invert a grey picture if its border is mostly bright, pad it to a square, shrink it.
+def like_fashion_mnist(picture, side=28):
+    """Grey a picture, invert it if its border is mostly bright, pad it to a square, shrink it.
 
     Parameters
     ----------
-    grey : PIL.Image.Image
-        Of mode L.
+    picture : PIL.Image.Image
+        Of mode RGBA; what is transparent becomes what sets off the rest.
+    side : int
+        In pixels.
 
     Returns
     -------
     image : numpy.ndarray
-        uint8 (28, 28, 1). An image of the data set stays as it is.
+        uint8 (side, side, 1). An image of the data set stays as it is.
     inverted : bool
 
     Raises
@@ -90,12 +95,40 @@ def like_the_data(grey):
     ValueError
         When it is so narrow that nothing of it would be left.
     """
-    if max(grey.size) > SIDE * min(grey.size):
-        raise ValueError(f"it is more than {SIDE} times as long as wide")
+    if max(picture.size) > side * min(picture.size):
+        raise ValueError(f"it is more than {side} times as long as wide")
+    grey, alpha = picture.convert("L"), picture.getchannel("A")
+    behind = 0 if ImageStat.Stat(grey, alpha).mean[0] > BRIGHT else 255
+    grey = Image.composite(grey, Image.new("L", grey.size, behind), alpha)
     pixels = np.asarray(grey)
     border = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
     inverted = bool((border > BRIGHT).mean() > 0.5)
     if inverted:
         grey = ImageOps.invert(grey)
-    square = ImageOps.pad(grey, (SIDE, SIDE), Image.LANCZOS, color=0)
+    square = ImageOps.pad(grey, (side, side), Image.LANCZOS, color=0)
     return np.asarray(square)[..., np.newaxis], inverted
+
+
+def like_cifar10(picture, side=32):
+    """Cut the largest square out of the middle of a picture, and shrink it.
+
+    Parameters
+    ----------
+    picture : PIL.Image.Image
+        Of mode RGBA; what is transparent becomes white.
+    side : int
+        In pixels.
+
+    Returns
+    -------
+    image : numpy.ndarray
+        uint8 (side, side, 3). An image of the data set stays as it is.
+    inverted : bool
+        Never.
+    """
+    square = ImageOps.fit(picture, (side, side), Image.LANCZOS)
+    white = Image.new("RGBA", square.size, "white")
+    return np.asarray(Image.alpha_composite(white, square).convert("RGB")), False
+
+
+LIKE = {"fashion-mnist": like_fashion_mnist, "cifar10": like_cifar10}

@@ -59,3 +59,22 @@ def next_rate(accuracies, lr, since=1, factor=0.1, patience=10, threshold=1e-4):
             if epoch >= since and lr - lr * factor > SMALLEST_CUT:
                 lr *= factor
     return lr
+
+
+def cuts(history):
+    """Find the epochs that had a lower learning rate than the epoch before.
+
+    Parameters
+    ----------
+    history : sequence of dict
+        Rows of a history; none has been cut where they hold no rates.
+
+    Returns
+    -------
+    list of int
+    """
+    return [
+        row["epoch"]
+        for before, row in zip(history, history[1:])
+        if row.get("learning_rate", 0) < before.get("learning_rate", 0)
+    ]

@@ -178,6 +178,7 @@ def test_the_diagnosis_names_everything_once(run):
         "CUDA libraries",
         "GPUs",
         "Fashion-MNIST",
+        "CIFAR-10",
         "disk",
     ]
     assert f"{os.environ['OMP_NUM_THREADS']} (OMP_NUM_THREADS)" in done.stdout
