@@ -9,25 +9,36 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from d2l_alexnet import evaluate, runs, train
-from d2l_alexnet.datasets import CLASSES
+from d2l_alexnet import cifar10, datasets, evaluate, runs, train
 from d2l_alexnet.evaluate import Evaluation
 from d2l_alexnet.params import save_params
-from d2l_alexnet.recipes import LECTURE, QUICK
+from d2l_alexnet.recipes import CIFAR10_CONVNET, LECTURE, QUICK
 from d2l_alexnet.runtime import InputError
 
+CLASSES = datasets.CLASSES["fashion-mnist"]
 TINY = dataclasses.replace(QUICK, resize=67, train_size=200, batch_size=32, warmup_steps=0)
+TINY_IN_COLOUR = dataclasses.replace(
+    CIFAR10_CONVNET, resize=40, margin=4, train_size=200, batch_size=64, num_epochs=1
+)
+
+
+def without_training(folder, recipe):
+    """Make a run folder with a net as it is before its first step."""
+    net = train.build_net(recipe)
+    train.initialize(net, recipe, [mx.cpu()], seed=0)
+    runs.write_settings(folder, recipe, 0, False, [mx.cpu()], 0)
+    save_params(net, folder / "net.params")
+    return folder
 
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory):
-    """A run folder with a net as it is before its first step."""
-    folder = tmp_path_factory.mktemp("untrained")
-    net = train.build_net(TINY)
-    train.initialize(net, TINY, [mx.cpu()], seed=0)
-    runs.write_settings(folder, TINY, 0, False, [mx.cpu()], 0)
-    save_params(net, folder / "net.params")
-    return folder
+    return without_training(tmp_path_factory.mktemp("untrained"), TINY)
+
+
+@pytest.fixture(scope="session")
+def untrained_in_colour(tmp_path_factory):
+    return without_training(tmp_path_factory.mktemp("untrained"), TINY_IN_COLOUR)
 
 
 @pytest.fixture
@@ -40,7 +51,8 @@ def by_hand():
     """Five images of three classes: the fourth is a sure mistake, the last a doubtful one."""
     y_hat = np.zeros((5, 10), np.float32)
     y_hat[[0, 1, 2, 3, 4], [0, 1, 1, 2, 2]] = 1, 2, 3, 4, 0.5
-    return Evaluation(np.zeros((5, 28, 28, 1), np.uint8), np.array([0, 1, 1, 0, 1]), y_hat)
+    images = np.zeros((5, 28, 28, 1), np.uint8)
+    return Evaluation(images, np.array([0, 1, 1, 0, 1]), y_hat, CLASSES)
 
 
 def test_counts_by_hand():
@@ -73,15 +85,22 @@ def test_text_by_hand():
     assert max(map(len, lines)) < 80
 
 
-def test_a_trained_net_scores_as_it_did_in_its_run(small_data, tmp_path, capsys):
-    (row,) = train.train(TINY, ctx="cpu", num_workers=0, out=tmp_path / "run")
+@pytest.mark.parametrize(
+    ("recipe", "data"), [(TINY, "small_data"), (TINY_IN_COLOUR, "small_cifar10")]
+)
+def test_a_trained_net_scores_as_it_did_in_its_run(recipe, data, request, tmp_path, capsys):
+    small_data = request.getfixturevalue(data)
+    (row,) = train.train(recipe, ctx="cpu", num_workers=0, out=tmp_path / "run")
     capsys.readouterr()
     evaluation = evaluate.main([str(tmp_path / "run"), "--num-workers", "0", "--ctx", "cpu"])
     assert evaluation.correct / 70 == row["test_accuracy"]
     images, labels = small_data[1]
     assert (evaluation.images == images).all()
     assert (evaluation.labels == labels).all()
-    assert capsys.readouterr().out == evaluate.as_text(evaluation) + "\n"
+    said = capsys.readouterr().out
+    assert said == evaluate.as_text(evaluation) + "\n"
+    for i, name in enumerate(datasets.CLASSES[recipe.data]):
+        assert f"\n{name:12} {(labels == i).sum():6} " in said
     for name in ("confusion.png", "mistakes.png"):
         assert Image.open(tmp_path / "run" / name).width > 500
     assert not list((tmp_path / "run").glob("*.partial"))
@@ -123,9 +142,39 @@ def test_a_picture_of_an_image_gets_the_answer_of_the_image(
     assert said[3].startswith(f"{inverted} (inverted): {CLASSES[evaluation.predicted[0]]} 0.")
 
 
+def test_a_picture_in_colour_gets_the_answer_of_the_image(
+    untrained_in_colour, small_cifar10, tmp_path
+):
+    _, (images, _) = small_cifar10
+    names = [str(tmp_path / f"{i}.png") for i in range(3)]
+    for image, name in zip(images, names):
+        Image.fromarray(image).save(name)
+    answers = evaluate.recognise(untrained_in_colour, names, "cpu")
+    evaluation = evaluate.evaluate(untrained_in_colour, "cpu", num_workers=0, out=tmp_path)
+    expected = evaluate.softmax(evaluation.y_hat[:3])
+    assert np.ptp(expected, axis=0).max() > 1e-3
+    assert np.allclose([answer.probabilities for answer in answers], expected, atol=1e-5)
+
+
+def test_the_command_takes_pictures_in_colour(untrained_in_colour, run, tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    photograph, missing = tmp_path / "photograph.jpg", tmp_path / "missing.jpg"
+    Image.new("RGB", (90, 60), "green").save(photograph)
+    pictures = tmp_path / "text.png", photograph, missing
+    done = run("evaluate", untrained_in_colour, "--images", *pictures)
+    assert done.returncode == 2
+    (said,) = done.stdout.splitlines()
+    assert said.startswith(f"{photograph}: ")
+    assert sorted(part.split()[-2] for part in said.split(", ")) == sorted(cifar10.CLASSES)
+    assert done.stderr.splitlines() == [
+        f"d2l_alexnet: {tmp_path}/text.png: not a picture (BMP, GIF, JPEG, PNG, PPM, WEBP)",
+        f"d2l_alexnet: {missing}: cannot read this picture (No such file or directory)",
+    ]
+
+
 def test_an_answer_names_every_class_the_likeliest_first():
     probabilities = np.array([0.05, 0.5, 0.3, 0.05, 0.02, 0.02, 0.02, 0.02, 0.01, 0.01])
-    said = str(evaluate.Answer("x.png", False, probabilities))
+    said = str(evaluate.Answer("x.png", False, probabilities, CLASSES))
     assert said.startswith("x.png: trouser 0.500, pullover 0.300, t-shirt 0.050, dress 0.050, ")
     assert said.count(",") == 9
 
@@ -193,9 +242,9 @@ def test_command_says_what_it_wants(run):
     done = run("evaluate")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "the following arguments are required: RUN" in done.stderr
-    assert "inverted if more than half of the border is bright" in " ".join(
-        run("evaluate", "--help").stdout.split()
-    )
+    said = " ".join(run("evaluate", "--help").stdout.split())
+    assert "inverted if more than half of the border is bright" in said
+    assert "For CIFAR-10 they keep their colours" in said
 
 
 def test_a_recipe_of_the_package_passes_its_own_check(tmp_path):

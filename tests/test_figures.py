@@ -5,10 +5,11 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from d2l_alexnet import cifar10 as cifar
 from d2l_alexnet import figures, shapes
 from d2l_alexnet.datasets import CLASSES
 from d2l_alexnet.nets import alexnet
-from d2l_alexnet.recipes import LECTURE
+from d2l_alexnet.recipes import CIFAR10_ALEXNET, LECTURE
 
 EVERY_ACCURACY = dict(
     running_train_accuracy_in_predict_mode=0.3,
@@ -62,24 +63,110 @@ def test_curves_label_what_they_draw():
         assert label in texts
 
 
+def long_run(epochs, cut):
+    """Rows of a run whose loss rises for a while and falls again when its rate is cut."""
+    return [
+        dict(
+            EVERY_ACCURACY,
+            epoch=epoch,
+            loss=2 / epoch if epoch < cut - 9 or epoch >= cut else 1 + epoch / 99,
+            learning_rate=0.1 if epoch < cut else 0.01,
+        )
+        for epoch in range(1, epochs + 1)
+    ]
+
+
+def assert_ticks_do_not_touch(axes):
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert len(boxes) > 2
+    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:]))
+
+
+def test_curves_of_many_epochs_have_room_for_their_markers_and_ticks():
+    figure = figures.curves(long_run(200, cut=33), CIFAR10_ALEXNET.published)
+    texts_inside(figure)
+    assert sum(map(points_inside, figure.axes)) == 200 * (2 + 3) + 14 + 14 + 1
+    for axes in figure.axes:
+        assert_ticks_do_not_touch(axes)
+        for line in axes.get_lines():
+            markers = len(line.get_xdata()[:: line.get_markevery()])
+            assert markers == (20 if len(line.get_xdata()) == 200 else len(line.get_xdata()))
+
+
+def test_runs_are_compared_with_their_rates_beside_them():
+    histories = dict(cut=long_run(60, cut=33), constant=long_run(40, cut=99))
+    figure = figures.compare(histories, CIFAR10_ALEXNET.published)
+    texts = texts_inside(figure)
+    assert {"cut", "constant", "published"} <= set(texts)
+    losses, accuracies, rates = figure.axes
+    cut, constant, upright = losses.get_lines()  # no loss is published
+    assert list(cut.get_ydata()) == [row["loss"] for row in histories["cut"]]
+    assert list(constant.get_ydata()) == [row["loss"] for row in histories["constant"]]
+    assert list(upright.get_xdata()) == [32.5, 32.5]
+    assert upright.get_color() == cut.get_color() != constant.get_color()
+    published = next(line for line in accuracies.get_lines() if line.get_label() == "published")
+    assert list(published.get_xdata()) == [row["epoch"] for row in CIFAR10_ALEXNET.published]
+    assert rates.get_yscale() == "log"
+    assert list(rates.get_lines()[0].get_ydata()) == [0.1] * 32 + [0.01] * 28
+
+
+def test_without_any_run_what_is_published_is_drawn_alone():
+    texts = texts_inside(figures.compare({}, CIFAR10_ALEXNET.published))
+    assert "published" in texts
+
+
+@pytest.mark.parametrize(("batches", "window"), [(1, 1), (100, 21), (3000, 200)])
+def test_losses_of_batches_have_their_running_mean_and_an_axis_of_epochs(batches, window):
+    values = np.arange(batches, dtype=float) ** 1.5
+    figure = figures.losses(values.tolist(), 50)
+    assert f"mean of the last {window} batches" in texts_inside(figure)
+    axes = figure.axes[0]
+    each, mean = axes.get_lines()
+    assert (each.get_ydata() == values).all()
+    assert mean.get_xdata()[-1] == each.get_xdata()[-1] == batches
+    expected = [values[end - window : end].mean() for end in mean.get_xdata()]
+    assert np.allclose(mean.get_ydata(), expected)
+    (epochs,) = axes.child_axes
+    assert epochs.get_xlabel() == "epoch"
+    assert np.allclose(np.multiply(epochs.get_xlim(), 50), axes.get_xlim())
+
+
 def test_a_grid_names_what_is_and_what_the_net_says(fashion_mnist):
     _, (images, labels) = fashion_mnist
-    plain = figures.samples(images[:7], labels[:7])
-    assert titles(plain) == [CLASSES[label] for label in labels[:7]]
-    said = titles(figures.samples(images[:2], labels[:2], [9, 3], [1.0, 0.5]))
+    names = CLASSES["fashion-mnist"]
+    plain = figures.samples(images[:7], labels[:7], names)
+    assert titles(plain) == [names[label] for label in labels[:7]]
+    said = titles(figures.samples(images[:2], labels[:2], names, [9, 3], [1.0, 0.5]))
     assert said == ["true: ankle boot\nnet: ankle boot, 1.000", "true: pullover\nnet: dress, 0.500"]
-    assert titles(figures.samples([], [], [], [])) == []
+    assert titles(figures.samples([], [], names, [], [])) == []
+
+
+def test_a_grid_shows_images_grey_or_in_colour_as_they_are(fashion_mnist, cifar10):
+    for _, (images, labels) in (fashion_mnist, cifar10):
+        figure = figures.samples(images[:15], labels[:15], cifar.CLASSES)
+        shown = [axes.images[0].get_array() for axes in figure.axes]
+        assert len(shown) == 3 * 5
+        assert all((there == image).all() for there, image in zip(shown, images))
+        assert {there.shape[2] for there in shown} == {3}
+
+
+def test_the_longest_names_do_not_touch(cifar10):
+    _, (images, _) = cifar10
+    figure = figures.samples(images[:5], [1] * 5, cifar.CLASSES, [1] * 5, [1.0] * 5)
+    texts_inside(figure)
+    boxes = [axes.title.get_window_extent() for axes in figure.axes]
+    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:]))
 
 
 def test_a_confusion_matrix_shows_counts_in_their_places():
     matrix = np.arange(100).reshape(10, 10)
-    figure = figures.confusion(matrix)
+    figure = figures.confusion(matrix, cifar.CLASSES)
     axes = figure.axes[0]
     cells = {text.get_position(): text.get_text() for text in axes.texts}
     assert cells[(3, 2)] == "23"  # the third class, taken for the fourth
     assert cells[(0, 0)] == "·"
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == [label.get_text() for label in axes.get_xticklabels()] == list(CLASSES)
+    assert names == [label.get_text() for label in axes.get_xticklabels()] == list(cifar.CLASSES)
     texts_inside(figure)
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from d2l_alexnet import gpus, runtime
+from d2l_alexnet import diagnosis, gpus, runtime
 from d2l_alexnet.gpus import GPU
 
 STAND_IN = """
@@ -182,3 +182,14 @@ def test_the_diagnosis_names_everything_once(run):
         "disk",
     ]
     assert f"{os.environ['OMP_NUM_THREADS']} (OMP_NUM_THREADS)" in done.stdout
+
+
+def test_the_diagnosis_names_a_file_that_is_damaged_or_missing(monkeypatch, tmp_path):
+    monkeypatch.setenv("MXNET_HOME", str(tmp_path))
+    clothes, others = tmp_path / "datasets" / "fashion-mnist", tmp_path / "datasets" / "cifar10"
+    others.mkdir(parents=True)
+    (others / "data_batch_1.bin").write_bytes(b"x")
+    seen = diagnosis.diagnose()
+    assert seen["Fashion-MNIST"] == f"train-images-idx3-ubyte.gz is not in {clothes}"
+    expected = f"{others}/data_batch_1.bin: expected 30,730,000 bytes, found 1; "
+    assert seen["CIFAR-10"].startswith(expected)

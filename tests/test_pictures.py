@@ -22,7 +22,7 @@ def read(tmp_path):
 
     def read(picture, name="picture.png", **settings):
         picture.save(tmp_path / name, **settings)
-        image, inverted = read_picture(tmp_path / name)
+        image, inverted = read_picture(tmp_path / name, "fashion-mnist")
         assert (image.dtype, image.shape) == (np.uint8, (28, 28, 1))
         return image[..., 0], inverted
 
@@ -33,7 +33,8 @@ def test_images_of_the_data_set_stay_as_they_are(fashion_mnist):
     """Few of them fill their border with something bright: none of the test images."""
     _, (images, _) = fashion_mnist
     for image in images:
-        same, inverted = pictures.like_the_data(Image.fromarray(image[..., 0]))
+        picture = Image.fromarray(image[..., 0]).convert("RGBA")
+        same, inverted = pictures.like_fashion_mnist(picture)
         assert not inverted
         assert (same == image).all()
 
@@ -132,7 +133,7 @@ def test_a_bad_picture_is_named_in_one_line(tmp_path, name):
     path, (data, why) = tmp_path / name, BAD[name]
     path.write_bytes(data)
     with pytest.raises(InputError) as caught:
-        read_picture(path)
+        read_picture(path, "fashion-mnist")
     assert str(caught.value).startswith(f"{path}: ")
     assert why in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -143,7 +144,7 @@ def test_a_bad_picture_is_named_in_one_line(tmp_path, name):
 )
 def test_a_missing_picture_is_named(path, why):
     with pytest.raises(InputError, match=f"^{path}: cannot read this picture .{why}.$"):
-        read_picture(path)
+        read_picture(path, "fashion-mnist")
 
 
 @pytest.mark.parametrize("name", ["BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP"])
@@ -155,8 +156,44 @@ def test_damaged_pictures_are_read_or_refused_and_nothing_else(tmp_path, name):
             damaged[i] = chance.randrange(256)
         (tmp_path / "damaged").write_bytes(damaged)
         try:
-            image, _ = read_picture(tmp_path / "damaged")
+            image, _ = read_picture(tmp_path / "damaged", "fashion-mnist")
         except InputError as error:
             assert "\n" not in str(error)
         else:
             assert image.shape == (28, 28, 1)
+
+
+def in_colour(picture, path):
+    picture.save(path)
+    image, inverted = read_picture(path, "cifar10")
+    assert (image.dtype, image.shape, inverted) == (np.uint8, (32, 32, 3), False)
+    return image
+
+
+def test_images_of_cifar10_stay_as_they_are(cifar10):
+    _, (images, _) = cifar10
+    for image in images:
+        same, inverted = pictures.like_cifar10(Image.fromarray(image).convert("RGBA"))
+        assert not inverted
+        assert (same == image).all()
+
+
+@pytest.mark.parametrize("size", [(96, 32), (32, 68)])
+def test_in_colour_the_middle_of_another_shape_is_kept(cifar10, tmp_path, size):
+    image = cifar10[1][0][0]
+    picture = Image.new("RGB", size, "red")
+    picture.paste(Image.fromarray(image), ((size[0] - 32) // 2, (size[1] - 32) // 2))
+    assert (in_colour(picture, tmp_path / "picture.png") == image).all()
+
+
+def test_in_colour_a_large_bright_picture_is_shrunk_and_not_inverted(tmp_path):
+    image = in_colour(Image.new("RGB", (640, 480), (250, 240, 10)), tmp_path / "picture.png")
+    assert (image == (250, 240, 10)).all()
+
+
+def test_in_colour_what_is_transparent_is_white_and_grey_is_grey(tmp_path):
+    picture = Image.new("LA", (32, 32), (90, 255))
+    picture.paste((0, 0), (0, 0, 32, 16))
+    image = in_colour(picture, tmp_path / "picture.png")
+    assert (image[:16] == 255).all()
+    assert (image[16:] == 90).all()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from make_fixtures import FIXTURES, PLATEAU, draw_accuracies
 
-from d2l_alexnet.plateau import next_rate
+from d2l_alexnet.plateau import cuts, next_rate
 
 
 def rates(accuracies, **settings):
@@ -49,3 +49,10 @@ def test_a_rate_given_later_holds_from_its_epoch_on_and_is_cut_like_the_other():
     assert next_rate(flat[:4], 0.3, since=5, patience=2) == 0.3
     assert next_rate(flat[:6], 0.3, since=5, patience=2) == 0.3
     assert next_rate(flat[:7], 0.3, since=5, patience=2) == pytest.approx(0.03)
+
+
+def test_cuts_are_the_first_epochs_of_a_lower_rate():
+    rates = [0.1, 0.1, 0.01, 0.01, 0.02, 0.001]
+    history = [dict(epoch=epoch, learning_rate=rate) for epoch, rate in enumerate(rates, start=1)]
+    assert cuts(history) == [3, 6]
+    assert cuts([dict(epoch=1), dict(epoch=5)]) == cuts([]) == []
