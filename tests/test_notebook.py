@@ -1,4 +1,4 @@
-"""The notebook: run as it is, but for its settings, and looked at as it is committed."""
+"""The notebooks: run as they are, but for their settings, and looked at as they are committed."""
 
 import base64
 import io
@@ -11,16 +11,31 @@ import numpy as np
 import pytest
 from PIL import Image
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "alexnet.ipynb"
+from d2l_alexnet.history import write_history
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PICTURES = {
-    "shapes-picture-code",
-    "data-code",
-    "result-code",
-    "gap-code",
-    "mistakes-confusion",
-    "mistakes-sure-code",
-    "filters-code",
-    "filters-change-code",
+    "alexnet.ipynb": {
+        "shapes-picture-code",
+        "data-code",
+        "result-code",
+        "gap-code",
+        "mistakes-confusion",
+        "mistakes-sure-code",
+        "filters-code",
+        "filters-change-code",
+    },
+    "alexnet_cifar10.ipynb": {
+        "alexnet-picture",
+        "data-code",
+        "data-seen-code",
+        "training-losses-code",
+        "overfitting-code",
+        "mistakes-first-code",
+        "mistakes-confusion",
+        "mistakes-cats-code",
+        "descent-code",
+    },
 }
 SMALL = """
 from d2l_alexnet import data
@@ -31,6 +46,17 @@ data.fashion_mnist = lambda data_dir=None: small
 recipe = replace(RECIPES["quick"], resize=67, batch_size=32)
 ctx = "cpu"
 """
+SMALL_CIFAR10 = """
+from d2l_alexnet import data
+
+(train_images, train_labels), (test_images, test_labels) = cifar10()
+small = (train_images[:600], train_labels[:600]), (test_images[:200], test_labels[:200])
+data.cifar10 = lambda data_dir=None: small
+recipe = replace(RECIPES["cifar10-convnet"], train_size=300, batch_size=64, num_epochs=2)
+ctx = "cpu"
+results = Path("../results")
+"""
+each = pytest.mark.parametrize("name", PICTURES)
 
 
 def code_cells(notebook):
@@ -49,59 +75,112 @@ def pictures(cell):
     return [Image.open(io.BytesIO(base64.b64decode(picture))) for picture in data]
 
 
-@pytest.fixture(scope="module")
-def committed():
-    return nbformat.read(NOTEBOOK, as_version=4)
+def read(name):
+    return nbformat.read(NOTEBOOKS / name, as_version=4)
 
 
-@pytest.fixture(scope="module")
-def executed(fashion_mnist, tmp_path_factory):
-    """The notebook, run from top to bottom with small data and small images."""
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    (settings,) = (c for c in notebook.cells if "parameters" in c.metadata.get("tags", ()))
-    settings.source = SMALL
-    folder = tmp_path_factory.mktemp("notebook")
+def execute(name, settings, folder):
+    """Run a notebook from top to bottom with other settings, in a folder that gets its runs."""
+    notebook = read(name)
+    (cell,) = (c for c in notebook.cells if "parameters" in c.metadata.get("tags", ()))
+    cell.source = settings
     resources = dict(metadata=dict(path=str(folder)))
     nbclient.NotebookClient(notebook, timeout=300, resources=resources).execute()
     assert [path.name for path in folder.iterdir()] == ["runs"]
     return notebook
 
 
-def test_it_runs_from_top_to_bottom_and_draws_everything(executed):
-    cells = code_cells(executed)
-    for name, cell in cells.items():
-        assert len(pictures(cell)) == (name in PICTURES)
+@pytest.fixture(scope="module")
+def alexnet(fashion_mnist, tmp_path_factory):
+    return execute("alexnet.ipynb", SMALL, tmp_path_factory.mktemp("notebook"))
+
+
+@pytest.fixture(scope="module")
+def alexnet_cifar10(cifar10, tmp_path_factory):
+    """Beside it lie the logs of two of the three full runs that it looks for."""
+    folder = tmp_path_factory.mktemp("clone")
+    for run, rates in (("", [0.1, 0.1, 0.01, 0.01]), ("-constant", [0.1] * 4)):
+        losses = [1.5, 2.0, 1.25, 1.0] if 0.01 in rates else [1.5, 2.0, 2.25, 2.125]
+        accuracies = dict(train_accuracy=0.5, valid_accuracy=0.4, test_accuracy=0.3)
+        rows = [
+            dict(epoch=n, loss=loss, learning_rate=rate, **accuracies)
+            for n, (loss, rate) in enumerate(zip(losses, rates), start=1)
+        ]
+        (folder / "results" / f"cifar10-alexnet{run}").mkdir(parents=True)
+        write_history(folder / "results" / f"cifar10-alexnet{run}" / "history.jsonl", rows)
+    (folder / "notebooks").mkdir()
+    return execute("alexnet_cifar10.ipynb", SMALL_CIFAR10, folder / "notebooks")
+
+
+def assert_everything_is_drawn(executed, expected):
+    for name, cell in code_cells(executed).items():
+        assert len(pictures(cell)) == (name in expected)
         kinds = {output.get("name", output.output_type) for output in cell.outputs}
         assert kinds <= {"stdout", "display_data", "execute_result"}
+
+
+def test_the_first_runs_from_top_to_bottom_and_draws_everything(alexnet):
+    assert_everything_is_drawn(alexnet, PICTURES["alexnet.ipynb"])
+    cells = code_cells(alexnet)
     assert "46,764,746" not in text(cells["shapes-code"])  # at 67 pixels the net is smaller
     assert text(cells["training-code"]).count("epoch 1, loss ") == 1
     assert "test accuracy " in text(cells["mistakes-code"])
 
 
-def test_its_large_learning_rate_fails_in_one_line(executed):
-    *_, last = text(code_cells(executed)["next-rate"]).splitlines()
+def test_the_second_runs_from_top_to_bottom_and_draws_everything(alexnet_cifar10):
+    assert_everything_is_drawn(alexnet_cifar10, PICTURES["alexnet_cifar10.ipynb"])
+    cells = code_cells(alexnet_cifar10)
+    assert "the smallest square that does is (1, 3, 63, 63)" in text(cells["alexnet-small-code"])
+    sizes = text(cells["alexnet-adaptive-code"]).splitlines()
+    assert [line.split(" parameters")[0].split()[-1] for line in sizes] == ["57,044,810"] * 4
+    assert "training: 512 images in 2 batches" in text(cells["data-split-code"])
+    assert text(cells["overfitting-table"]).count("difference ") == 2
+    assert "/200 = " in text(cells["mistakes-code"])
+
+
+def test_the_second_reads_the_full_runs_that_are_there_and_names_the_others(alexnet_cifar10):
+    cells = code_cells(alexnet_cifar10)
+    assert text(cells["overfitting-full"]).splitlines() == [
+        "cifar10-alexnet, after epoch 4: training 0.500, validation 0.400, test 0.300",
+        "cifar10-alexnet-constant, after epoch 4: training 0.500, validation 0.400, test 0.300",
+        "cifar10-convnet: not run",
+    ]
+    assert text(cells["descent-numbers-code"]).splitlines() == [
+        "with the cut: lowest loss before epoch 3 1.500, just before it 2.000, from it on between "
+        "1.000 and 1.250",
+        "rate held constant: lowest loss before epoch 3 1.500, just before it 2.000, from it on "
+        "between 2.125 and 2.250",
+    ]
+
+
+def test_a_large_learning_rate_fails_in_one_line(alexnet):
+    *_, last = text(code_cells(alexnet)["next-rate"]).splitlines()
     assert "the loss is no longer finite" in last
     assert "learning rate 0.9" in last
 
 
-def test_it_is_committed_with_the_outputs_of_one_run_of_all_cells(committed):
-    cells = code_cells(committed)
+@each
+def test_it_is_committed_with_the_outputs_of_one_run_of_all_cells(name):
+    cells = code_cells(read(name))
     counts = [cell.execution_count for cell in cells.values()]
     assert counts == list(range(1, len(cells) + 1))
-    for name, cell in cells.items():
-        assert len(pictures(cell)) == (name in PICTURES)
+    for cell_name, cell in cells.items():
+        assert len(pictures(cell)) == (cell_name in PICTURES[name])
         for picture in pictures(cell):
             assert np.ptp(np.asarray(picture)) == 255
-    assert "46,764,746" in text(cells["shapes-code"])
-    assert "of 10,000" in text(cells["mistakes-code"]) or "/10000 = " in text(
-        cells["mistakes-code"]
-    )
+    assert "/10000 = " in text(cells["mistakes-code"])
 
 
-def test_it_is_committed_without_traces_of_a_machine():
-    raw = NOTEBOOK.read_text()
+def test_they_are_committed_with_the_lectures_own_nets():
+    assert "46,764,746" in text(code_cells(read("alexnet.ipynb"))["shapes-code"])
+    assert "57,044,810" in text(code_cells(read("alexnet_cifar10.ipynb"))["alexnet-code"])
+
+
+@each
+def test_it_is_committed_without_traces_of_a_machine(name):
+    raw = (NOTEBOOKS / name).read_text()
     assert "iopub" not in raw
     assert "Traceback" not in raw
-    for cell in code_cells(nbformat.read(NOTEBOOK, as_version=4)).values():
+    for cell in code_cells(read(name)).values():
         assert not re.search(r"(^|[\s'\"(=])/\w+/", cell.source + "\n" + text(cell))  # a path
     assert raw.startswith('{\n "cells": [')
