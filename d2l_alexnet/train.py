@@ -61,7 +61,8 @@ def train(
         Folder of the data set's files.
     out : path, optional
         The run folder, new or empty; ``runs/<recipe>-<time>`` if not given. It gets args.json
-        (all settings, versions, device), history.jsonl, curves.png, net.params and checkpoints.
+        (all settings, versions, device), history.jsonl, losses.txt, pictures of both, net.params
+        and checkpoints.
     checkpoint_minutes : float
         Minutes between two checkpoints inside an epoch.
     explain_gap : bool
