@@ -154,7 +154,7 @@ def losses(losses, batches):
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     steps = np.arange(1, len(losses) + 1)
-    window = min(AVERAGED, 1 + len(losses) // 5)
+    window = min(AVERAGED, 1 + len(losses) // 20)  # a mean lags by half of it
     average = np.convolve(losses, np.full(window, 1 / window), mode="valid")
     axes.plot(steps, losses, color="#BBBBBB", linewidth=0.5, label="of a batch")
     label = f"mean of the last {window} batches"

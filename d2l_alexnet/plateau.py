@@ -67,7 +67,7 @@ def cuts(history):
     Parameters
     ----------
     history : sequence of dict
-        Rows of a history; none has been cut where they hold no rates.
+        Rows of a history.
 
     Returns
     -------
@@ -76,5 +76,5 @@ def cuts(history):
     return [
         row["epoch"]
         for before, row in zip(history, history[1:])
-        if row.get("learning_rate", 0) < before.get("learning_rate", 0)
+        if row["learning_rate"] < before["learning_rate"]
     ]

@@ -115,7 +115,7 @@ def test_without_any_run_what_is_published_is_drawn_alone():
     assert "published" in texts
 
 
-@pytest.mark.parametrize(("batches", "window"), [(1, 1), (100, 21), (3000, 200)])
+@pytest.mark.parametrize(("batches", "window"), [(1, 1), (100, 6), (5000, 200)])
 def test_losses_of_batches_have_their_running_mean_and_an_axis_of_epochs(batches, window):
     values = np.arange(batches, dtype=float) ** 1.5
     figure = figures.losses(values.tolist(), 50)

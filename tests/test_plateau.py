@@ -55,4 +55,4 @@ def test_cuts_are_the_first_epochs_of_a_lower_rate():
     rates = [0.1, 0.1, 0.01, 0.01, 0.02, 0.001]
     history = [dict(epoch=epoch, learning_rate=rate) for epoch, rate in enumerate(rates, start=1)]
     assert cuts(history) == [3, 6]
-    assert cuts([dict(epoch=1), dict(epoch=5)]) == cuts([]) == []
+    assert cuts(history[:2]) == cuts([]) == []
