@@ -27,7 +27,7 @@ from d2l_alexnet.datasets import fashion_mnist
 from d2l_alexnet.runtime import InputError, RunError
 from d2l_alexnet.samplers import Numbered, NumberedShuffle, Shuffle
 
-WORKER_NICENESS = 10  # a tenth of the computing threads' weight, where they compete
+WORKER_NICENESS = 10  # more than ours: a tenth of its weight, where they compete
 
 
 def load_data(recipe, test_batch_size, num_workers, seed, data_dir, ctx):
@@ -323,8 +323,9 @@ class DataLoader(gluon.data.DataLoader):
         self.batch_size, self.sampler = batch_size, sampler
         self._enlarge, self._to_tensor, self._ctx = enlarge, to_tensor, ctx
         self.workers = _take_workers(self._worker_pool) if self._worker_pool else []
+        niceness = min(19, os.getpriority(os.PRIO_PROCESS, 0) + WORKER_NICENESS)
         for worker in self.workers:  # computing comes first: a batch may take them a whole step
-            os.setpriority(os.PRIO_PROCESS, worker.pid, WORKER_NICENESS)
+            os.setpriority(os.PRIO_PROCESS, worker.pid, niceness)
         self._end_workers = weakref.finalize(self, _end, self._worker_pool, self.workers)
 
     def from_batch(self, epoch, batch):

@@ -165,7 +165,8 @@ def losses(losses, batches):
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend(loc="upper right", frameon=False)
-    epochs = axes.secondary_xaxis("top", (lambda step: step / batches, lambda e: e * batches))
+    to_epochs, to_steps = (lambda step: step / batches), (lambda epoch: epoch * batches)
+    epochs = axes.secondary_xaxis("top", functions=(to_epochs, to_steps))
     epochs.set_xlabel("epoch")
     return figure
 
