@@ -148,6 +148,11 @@ def processes_in_group(group):
     return members
 
 
+def obey_ctrl_c():
+    """Heed SIGINT, also where the tests run in the background of a shell that has it ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def command():
     """Start a command in a process group of its own, and end what is left of it afterwards."""
@@ -157,6 +162,7 @@ def command():
         process = subprocess.Popen(
             [*wrapper, sys.executable, *map(str, arguments)],
             start_new_session=True,
+            preexec_fn=obey_ctrl_c,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
