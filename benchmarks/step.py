@@ -31,7 +31,7 @@ def multiply_adds(kind, resize):
     Backward takes twice as many as forward, for the weights and for the inputs, but for the first
     layer, whose input needs no gradient.
     """
-    layers = [layer.multiply_adds or 0 for layer in trace(alexnet(), (1, 1, resize, resize))]
+    layers = [layer.multiply_adds for layer in trace(alexnet(), (1, 1, resize, resize))]
     return sum(layers) if kind == "evaluation" else 3 * sum(layers) - layers[0]
 
 

@@ -115,12 +115,12 @@ class RunningSums:
         float64, of the batches read so far.
     images : int
         How many images those are.
-    means : list of float
+    batch_means : list of float
         The first figure of each batch read here, divided by its images.
     """
 
     def __init__(self, sums=0.0, images=0):
-        self.sums, self.images, self.means = np.array(sums, np.float64), images, []
+        self.sums, self.images, self.batch_means = np.array(sums, np.float64), images, []
         self._waiting = deque()
 
     @property
@@ -143,4 +143,4 @@ class RunningSums:
         size, values = self._waiting.popleft()
         values = values.asnumpy().astype(np.float64)
         self.sums, self.images = self.sums + values, self.images + size
-        self.means.append(values[0] / size)
+        self.batch_means.append(values[0] / size)

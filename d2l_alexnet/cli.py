@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import signal
 import sys
 import threading
@@ -119,7 +118,7 @@ class StopRequest:
     signum = None
 
     def __enter__(self):
-        self._pid, self._before = os.getpid(), {}
+        self._before = {}
         if threading.current_thread() is threading.main_thread():
             for signum in (signal.SIGINT, signal.SIGTERM):
                 self._before[signum] = signal.signal(signum, self._note)
@@ -132,8 +131,6 @@ class StopRequest:
     def _note(self, signum, frame):
         for each, before in self._before.items():
             signal.signal(each, before if "ipykernel" in sys.modules else signal.SIG_DFL)
-        if os.getpid() != self._pid:  # in a loader's worker, which inherited this
-            os.kill(os.getpid(), signum)
         self.signum = signum
 
     def obey(self, message):

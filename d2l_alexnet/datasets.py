@@ -212,7 +212,7 @@ DATA_SETS = {"fashion-mnist": fashion_mnist, "cifar10": cifar10.cifar10}
 
 
 def main(argv=None):
-    """Find or get a data set and say where it lies."""
+    """Find or get a data set, say where it lies, and return it."""
     parser = cli.Parser("datasets", "Find a data set, or get it, and verify it.")
     parser.add_argument("dataset", choices=DATA_SETS)
     cli.add_data_dir(parser)
@@ -223,6 +223,7 @@ def main(argv=None):
         f"{args.dataset}: {len(train[1]):,} training and {len(test[1]):,} test images, "
         f"verified, in {folder}"
     )
+    return train, test
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ import numpy as np
 
 from d2l_alexnet import cli, figures, runs, runtime
 from d2l_alexnet.accuracy import split
-from d2l_alexnet.data import TO_TENSOR, closing, enlarge, load_data
+from d2l_alexnet.data import TO_TENSOR, enlarge, load_data
 from d2l_alexnet.datasets import CLASSES
+from d2l_alexnet.loader import closing
 from d2l_alexnet.params import load_params
 from d2l_alexnet.pictures import read_picture
 from d2l_alexnet.progress import watched
@@ -136,7 +137,8 @@ def evaluate(run, ctx="auto", num_workers=4, data_dir=None, out=None):
     out = _folder(Path(out or run))
     test_batch_size = max(recipe.batch_size, TEST_BATCH_SIZE)
     train_iter, tested = load_data(recipe, test_batch_size, num_workers, 0, data_dir, ctx[0])
-    with closing([train_iter, *tested.values()]):
+    enough_memory = runtime.naming_lack_of_memory(ctx[0], test_batch_size)
+    with closing([train_iter, *tested.values()]), enough_memory:
         evaluation = predict(net, tested["test_accuracy"], ctx, CLASSES[recipe.data])
     print(as_text(evaluation))
     write_pictures(out, evaluation)
@@ -197,7 +199,7 @@ def predict(net, data_iter, ctx, classes):
     Evaluation
     """
     labels, y_hat = [], []
-    for X, y in watched(data_iter, "testing", data_iter.images):
+    for X, y in watched(data_iter, "testing"):
         labels.append(y.asnumpy())
         y_hat += [part.asnumpy() for part in map(net, split(X, ctx))]
     images = np.stack([image for image, _ in data_iter.dataset])

@@ -82,10 +82,10 @@ def get_missing(folder, files, read, sources, what):
         When a file is nowhere to be had, with a line for every place, and when the folder cannot
         be written.
     """
-    missing = [file for file in files if not (folder / file.name).exists()]
-    if not missing:
-        return
     try:
+        missing = [file for file in files if not (folder / file.name).exists()]
+        if not missing:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".getting-", dir=folder) as scratch:
             failures = _get(missing, read, sources(), Path(scratch), folder)

@@ -21,7 +21,7 @@ from mxnet.gluon import nn
 
 from d2l_alexnet.accuracy import count_correct, loss_and_correct
 
-TRAIN_IMAGES = 10_000  # that C is measured on: as many as there are test images
+SAMPLED = 10_000  # that C is measured on: as many as there are test images
 PARTS = dict(
     dropout="dropout",
     improvement="the net's improving during the pass",

@@ -2,10 +2,9 @@
 
 Keys, where they apply: ``epoch``, ``loss`` (mean over the pass), ``running_train_accuracy``
 (summed during the pass), ``running_train_accuracy_in_predict_mode``, ``train_accuracy`` (after the
-epoch), ``valid_accuracy``, ``test_accuracy``, ``learning_rate``, ``seconds`` and
-``images_per_second`` (of the pass, without testing), ``seconds_waiting_for_data`` (that the loop
-waited for the loader; the device has work for up to two more batches meanwhile). Accuracies are
-fractions.
+epoch), ``valid_accuracy``, ``test_accuracy``, ``learning_rate``, ``seconds`` (with testing),
+``images_per_second`` (of the pass alone), ``seconds_waiting_for_data`` (that the loop waited for
+the loader; the device has work for up to two more batches meanwhile). Accuracies are fractions.
 """
 
 from __future__ import annotations

@@ -94,9 +94,9 @@ class Timed:
             self.seconds += time.perf_counter() - start
 
 
-def watched(data_iter, name, size):
-    """Pass on an iterator's batches while showing how far it has come."""
-    progress, done = Progress(name, size), 0
+def watched(data_iter, name):
+    """Pass on a loader's batches while showing how far it has come."""
+    progress, done = Progress(name, data_iter.images), 0
     for X, y in data_iter:
         yield X, y
         done += len(y)

@@ -134,7 +134,7 @@ QUICK = Recipe(
 )
 
 
-def _row_b(epoch, train_percent, valid_percent, **others):
+def _row_cifar10(epoch, train_percent, valid_percent, **others):
     train_accuracy, valid_accuracy = train_percent / 100, valid_percent / 100
     return dict(epoch=epoch, train_accuracy=train_accuracy, valid_accuracy=valid_accuracy, **others)
 
@@ -156,20 +156,20 @@ CIFAR10_ALEXNET = Recipe(
     lr=0.1,
     plateau=dict(factor=0.1, patience=10, threshold=1e-4),
     published=(
-        _row_b(1, 18.6, 19.2),
-        _row_b(5, 51.7, 52.4),
-        _row_b(10, 68.7, 66.7),
-        _row_b(15, 71.4, 68.2),
-        _row_b(20, 76.4, 71.0),
-        _row_b(25, 72.6, 68.6),
-        _row_b(30, 67.6, 64.7),
-        _row_b(35, 77.1, 71.6),
-        _row_b(40, 81.1, 73.9),
-        _row_b(50, 86.7, 75.3),
-        _row_b(60, 91.0, 76.1),
-        _row_b(75, 94.4, 75.6),
-        _row_b(100, 94.6, 75.7),
-        _row_b(200, 94.6, 75.7, test_accuracy=0.7516),
+        _row_cifar10(1, 18.6, 19.2),
+        _row_cifar10(5, 51.7, 52.4),
+        _row_cifar10(10, 68.7, 66.7),
+        _row_cifar10(15, 71.4, 68.2),
+        _row_cifar10(20, 76.4, 71.0),
+        _row_cifar10(25, 72.6, 68.6),
+        _row_cifar10(30, 67.6, 64.7),
+        _row_cifar10(35, 77.1, 71.6),
+        _row_cifar10(40, 81.1, 73.9),
+        _row_cifar10(50, 86.7, 75.3),
+        _row_cifar10(60, 91.0, 76.1),
+        _row_cifar10(75, 94.4, 75.6),
+        _row_cifar10(100, 94.6, 75.7),
+        _row_cifar10(200, 94.6, 75.7, test_accuracy=0.7516),
     ),
 )
 
@@ -182,14 +182,14 @@ CIFAR10_CONVNET = replace(
     margin=0,
     num_epochs=50,
     published=(
-        _row_b(1, 53.4, 53.8),
-        _row_b(5, 76.1, 70.5),
-        _row_b(10, 84.8, 72.9),
-        _row_b(20, 95.1, 74.1),
-        _row_b(25, 99.4, 76.9),
-        _row_b(50, 99.95, 77.4, test_accuracy=0.7495),
+        _row_cifar10(1, 53.4, 53.8),
+        _row_cifar10(5, 76.1, 70.5),
+        _row_cifar10(10, 84.8, 72.9),
+        _row_cifar10(20, 95.1, 74.1),
+        _row_cifar10(25, 99.4, 76.9),
+        _row_cifar10(50, 99.95, 77.4, test_accuracy=0.7495),
     ),
 )
 
 RECIPES = {recipe.name: recipe for recipe in (LECTURE, QUICK, CIFAR10_ALEXNET, CIFAR10_CONVNET)}
-TRAIN_IMAGES = {"fashion-mnist": 60_000, "cifar10": 45_000}  # there are
+LARGEST_TRAIN_SIZE = {"fashion-mnist": 60_000, "cifar10": 45_000}

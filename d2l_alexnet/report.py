@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from d2l_alexnet import cli, gap, runs
@@ -20,11 +20,28 @@ from d2l_alexnet.runtime import InputError
 BEGIN = "<!-- written by python -m d2l_alexnet.report -->"
 END = "<!-- until here -->"
 NOT_RUN = "not run"
+REACHING = (
+    "**Training to reach the lecture's first and last test accuracy**, in images and minutes, the "
+    "latter by what `python benchmarks/scaling.py` measured for an image in such batches:"
+)
+SPEED = (
+    "**Speed**: medians, and the ratios' ranges; PyTorch is eager, in the better of its two memory "
+    "formats:"
+)
 BENCHMARKS = {
     "training": "python benchmarks/step.py training",
     "evaluation": "python benchmarks/step.py evaluation",
     "loader": "python benchmarks/loader.py",
 }
+OPTIONS = dict(
+    num_epochs="--epochs {}",
+    batch_size="--batch-size {}",
+    lr="--lr {}",
+    resize="--resize {}",
+    train_size="--train-size {}",
+    dtype="--dtype {}",
+    augment="--augment",
+)
 COMPARED = ("loss", "running_train_accuracy", "train_accuracy", "valid_accuracy", "test_accuracy")
 
 
@@ -52,15 +69,15 @@ class Run:
 
     @property
     def command(self):
-        """The command that repeats it."""
-        options = [] if self.recipe.name == "lecture" else [f"--recipe {self.recipe.name}"]
+        """The command that repeats it, or the call where there is no option for a setting."""
         usual = vars(RECIPES[self.recipe.name])
-        for name in ("num_epochs", "batch_size", "lr", "resize", "train_size"):
-            if getattr(self.recipe, name) != usual[name]:
-                option = "epochs" if name == "num_epochs" else name.replace("_", "-")
-                options.append(f"--{option} {getattr(self.recipe, name)}")
+        changes = {k: v for k, v in vars(self.recipe).items() if v != usual[k]}
+        if not OPTIONS.keys() >= changes.keys():
+            settings = "".join(f", {name}={value!r}" for name, value in changes.items())
+            return f'train(replace(RECIPES["{self.recipe.name}"]{settings}), seed={self.seed})'
+        options = [] if self.recipe.name == "lecture" else [f"--recipe {self.recipe.name}"]
+        options += [OPTIONS[name].format(value) for name, value in changes.items()]
         options += [f"--seed {self.seed}"] * bool(self.seed)
-        options += ["--augment"] * self.recipe.augment
         options += ["--explain-gap"] * self.explain_gap
         return " ".join(["python -m d2l_alexnet.train", *options])
 
@@ -87,6 +104,12 @@ def read_runs(results):
     return found
 
 
+def of_recipe(all_runs, recipe, *free):
+    """Pick the runs of a recipe; the settings named in `free` may be others."""
+    its = {name: getattr(recipe, name) for name in free}
+    return [run for run in all_runs if replace(run.recipe, **its) == recipe]
+
+
 def table(head, rows):
     """Write a Markdown table."""
     rule = ["---"] * len(head)
@@ -102,7 +125,7 @@ def comparison(recipe, all_runs):
     all_runs : list of Run
         Of which those of this recipe are shown, each in columns of its own.
     """
-    ours = [run for run in all_runs if run.recipe.name == recipe.name]
+    ours = of_recipe(all_runs, recipe, "num_epochs")
     keys = [key for key in COMPARED if any(key in row for row in recipe.published)]
     head = ["epoch"]
     for key in keys:
@@ -164,12 +187,8 @@ def seeds(all_runs):
     """Say of each recipe that was run with several seeds how far they lie apart."""
     lines = []
     for name, recipe in RECIPES.items():
-        finished = [
-            run
-            for run in all_runs
-            if run.recipe == recipe and len(run.history) == recipe.num_epochs
-        ]
-        last = [run.history[-1]["test_accuracy"] for run in finished]
+        rows = [run.history[-1] for run in of_recipe(all_runs, recipe)]
+        last = [row["test_accuracy"] for row in rows if row["epoch"] == recipe.num_epochs]
         if len(last) > 1:
             lines.append(
                 f"`{name}` with {len(last)} seeds: test accuracy {statistics.mean(last):.3f} ± "
@@ -199,9 +218,8 @@ def _reached(all_runs, name, accuracy, times):
     """Say how few images, in how many minutes, took a recipe to an accuracy."""
     tested = [
         (row["epoch"] * run.recipe.train_size, row["test_accuracy"])
-        for run in all_runs
+        for run in of_recipe(all_runs, RECIPES[name], "train_size", "num_epochs")
         for row in run.history
-        if run.recipe.name == name
     ]
     enough = [(images, reached) for images, reached in tested if reached >= accuracy]
     if not enough:
@@ -223,32 +241,36 @@ def speed_table(benchmarks):
     benchmarks : path
         Folder of their JSON files; one that is not there was not run.
     """
-    head = ["", "ours, images/s", "÷ the lecture's way", "÷ PyTorch", "of the limit", "command"]
+    head = ["", "ours, images/s", "÷ the lecture's way", "÷ the same, a thread a core"]
+    head += ["÷ PyTorch", "of the fastest matrix product", "on", "command"]
     rows = []
     for name, command in BENCHMARKS.items():
         path = Path(benchmarks, f"{name}.json")
-        cells = _speed(json.loads(path.read_text())) if path.exists() else [NOT_RUN] * 4
+        cells = _speed(json.loads(path.read_text())) if path.exists() else [NOT_RUN] * 6
         rows.append([name, *cells, f"`{command}`"])
     return table(head, rows)
 
 
 def _speed(figures):
-    """Give a benchmark's rate, its ratios, and its share of the fastest matrix multiplication."""
+    """Give a benchmark's rate, its ratios, its share of a matrix product's, and the machine."""
     rates = figures["images_per_second"]
     ratios = {name: [ours / its for ours, its in zip(rates["ours"], rates[name])] for name in rates}
-    pytorch = min(
-        (ratios[name] for name in ratios if name.startswith("PyTorch")), key=statistics.median
-    )
+    pytorch = [ratios[name] for name in ratios if name.startswith("PyTorch")]
     limit = figures.get("limit")
+    on = "{cpu}, {cores} cores, {vectors}; {rounds} rounds"
     return [
         f"{statistics.median(rates['ours']):,.0f}",
         _spread(ratios["lecture's way"]),
-        _spread(pytorch),
+        _spread(ratios.get("lecture's way, a thread a core")),
+        _spread(min(pytorch, key=statistics.median)),
         f"{figures['multiply_adds_per_second'] / limit:.2f}" if limit else "",
+        on.format(**figures["machine"], rounds=len(rates["ours"])),
     ]
 
 
 def _spread(values):
+    if not values:
+        return ""
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
@@ -257,16 +279,14 @@ def summary(results):
     all_runs = read_runs(results)
     parts = []
     for recipe in RECIPES.values():
-        if any(run.recipe.name == recipe.name for run in all_runs) and recipe.published:
+        if of_recipe(all_runs, recipe, "num_epochs") and recipe.published:
             parts += [f"**{recipe.name}**, published and measured:", comparison(recipe, all_runs)]
         elif recipe.published:
             parts.append(f"**{recipe.name}**: {NOT_RUN}.")
     parts += [run_table(all_runs, "results/"), seeds(all_runs)]
-    parts += [
-        "**To reach the lecture's test accuracies**:",
-        reach_table(all_runs, Path(results, "benchmarks")),
-    ]
-    parts += ["**Speed**, images/s and ratios:", speed_table(Path(results, "benchmarks"))]
+    benchmarks = Path(results, "benchmarks")
+    parts += [REACHING, reach_table(all_runs, benchmarks)]
+    parts += [SPEED, speed_table(benchmarks)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -286,9 +306,12 @@ def put(path, text):
     Raises
     ------
     InputError
-        When the marks are not there.
+        When there is no such file, or the marks are not there.
     """
-    old = Path(path).read_text()
+    try:
+        old = Path(path).read_text()
+    except OSError as error:
+        raise InputError(f"{path}: cannot read it ({error.strerror}); use --root") from error
     between = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
     if not between.search(old):
         raise InputError(f"{path}: no place for the report, between {BEGIN} and {END}")

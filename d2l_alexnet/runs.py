@@ -16,11 +16,11 @@ import mxnet as mx
 import numpy as np
 
 import d2l_alexnet
-from d2l_alexnet import figures, gap
+from d2l_alexnet import figures, gap, gpus
 from d2l_alexnet.history import write_history
 from d2l_alexnet.nets import NETS
 from d2l_alexnet.params import save_params
-from d2l_alexnet.recipes import RECIPES, TRAIN_IMAGES, Recipe
+from d2l_alexnet.recipes import LARGEST_TRAIN_SIZE, RECIPES, Recipe
 from d2l_alexnet.runtime import InputError, RunError
 
 SETTINGS = "args.json"
@@ -48,6 +48,10 @@ def new_folder(recipe, out=None):
         When there is something in it, or it cannot be written.
     """
     out = Path(out or f"runs/{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    try:
+        out.exists()
+    except OSError as error:
+        raise InputError(f"--out {out}: {error.strerror}; name another folder") from error
     if out.is_dir() and any(path.suffix != PARTIAL for path in out.iterdir()):
         raise InputError(f"--out {out}: not empty; name a new folder")
     if out.exists() and not out.is_dir():
@@ -66,7 +70,7 @@ def write_settings(out, recipe, seed, explain_gap, ctx, num_workers):
         explain_gap=explain_gap,
         ctx=", ".join(map(str, ctx)),
         num_workers=num_workers,
-        device=describe_device(),
+        device=describe_device(ctx),
         python=platform.python_version(),
         numpy=np.__version__,
         mxnet=mx.__version__,
@@ -110,7 +114,7 @@ def _check(recipe):
             raise TypeError(f"{name} is {value!r}")
     if recipe.net not in NETS:
         raise ValueError(f"there is no net {recipe.net!r}")
-    if recipe.data not in TRAIN_IMAGES:
+    if recipe.data not in LARGEST_TRAIN_SIZE:
         raise ValueError(f"there is no data set {recipe.data!r}")
 
 
@@ -132,11 +136,13 @@ def write_results(out, net, recipe, history, losses):
         save_params(net, partial)
 
 
-def describe_device():
-    """Name the processor and the threads that MXNet has."""
-    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    threads = os.environ.get("OMP_NUM_THREADS", "?")
-    return f"{names[0] if names else platform.machine()}, {threads} threads"
+def describe_device(ctx):
+    """Name the GPUs, if it is these that compute, the processor, and the threads that MXNet has."""
+    found, _ = gpus.find() if ctx[0].device_type == "gpu" else ([], "")
+    names = [found[device.device_id].name for device in ctx] if found else []
+    processors = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    threads = f"{os.environ.get('OMP_NUM_THREADS', '?')} threads"
+    return ", ".join([*names, *processors[:1], threads])
 
 
 @contextlib.contextmanager

@@ -252,7 +252,7 @@ def choose_context(name="auto"):
     """
     import mxnet as mx
 
-    if not re.fullmatch(r"auto|(cpu|gpu)(:\d+(,\d+)*)?", name):
+    if not re.fullmatch(r"auto|(cpu|gpu)(:\d{1,3}(,\d{1,3})*)?", name):
         raise InputError(f"--ctx {name}: not a context; choose auto, cpu, gpu, gpu:N or gpu:N,M")
     if name == "auto":
         trouble = _gpu_trouble(mx.gpu())

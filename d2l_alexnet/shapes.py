@@ -80,15 +80,15 @@ def trace(net, input_shape):
     graph = mx.sym.Group([symbol for _, *symbols in calls for symbol in symbols])
     try:
         shapes_of_arguments, shapes, shapes_of_states = _infer(graph, input_shape)
-    except mx.MXNetError as error:
+    except Exception as error:  # MXNet raises those where a number is too large for it
         raise InputError(_misfit(graph, input_shape, error)) from error
     names = graph.list_arguments() + graph.list_auxiliary_states()
     parameter_shapes = dict(zip(names, shapes_of_arguments + shapes_of_states))
     layers, counted = [], set()
-    for (block, *_), input_shape, output_shape in zip(calls, shapes[::2], shapes[1::2]):
+    for (block, *_), given, output_shape in zip(calls, shapes[::2], shapes[1::2]):
         own = {name: parameter_shapes[name] for name in block.params if name in parameter_shapes}
         parameters = sum(math.prod(own[name]) for name in own if name not in counted)
-        multiply_adds = _multiply_adds(block, own, input_shape, output_shape)
+        multiply_adds = _multiply_adds(block, own, given, output_shape)
         counted.update(own)
         kind = type(block).__name__
         layers.append(Layer(block.name, kind, output_shape, parameters, multiply_adds))
@@ -208,7 +208,7 @@ def _aligned(row, widths):
     return "  ".join(words + numbers).rstrip()
 
 
-def build_net(name):
+def net_by_name(name):
     """Build a net of this package by its name, or one of GluonCV's by ``gluoncv:NAME``.
 
     Returns
@@ -246,7 +246,7 @@ def _gluoncv_net(name):
         return model_zoo.get_model(name)
 
 
-def input_shape(text):
+def parse_shape(text):
     """Parse an input shape such as 1,3,224,224, for argparse."""
     with contextlib.suppress(ValueError):
         shape = tuple(map(int, text.split(",")))
@@ -261,13 +261,13 @@ def main(argv=None):
     parser.add_argument("--net", default="alexnet", help=f"{', '.join(NETS)} or gluoncv:NAME")
     parser.add_argument(
         "--input",
-        type=input_shape,
+        type=parse_shape,
         metavar="N,C,H,W",
         help="the input's shape; the lecture's if not given, 1,3,224,224 for gluoncv:NAME",
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="how to print it")
     args = parser.parse_args(argv)
-    net, usual = build_net(args.net)
+    net, usual = net_by_name(args.net)
     layers = trace(net, args.input or usual)
     print(FORMATS[args.format](layers))
     return layers

@@ -16,10 +16,11 @@ from mxnet.contrib import amp
 from d2l_alexnet import checkpoint, cli, gap, plateau, runs, runtime, shapes
 from d2l_alexnet.accuracy import RunningSums, add_up, evaluate_accuracy, loss_and_correct, split
 from d2l_alexnet.checkpoint import State
-from d2l_alexnet.data import closing, load_data
+from d2l_alexnet.data import load_data
+from d2l_alexnet.loader import closing
 from d2l_alexnet.nets import NETS
 from d2l_alexnet.progress import Progress, Timed, watched
-from d2l_alexnet.recipes import RECIPES, TRAIN_IMAGES
+from d2l_alexnet.recipes import LARGEST_TRAIN_SIZE, RECIPES
 from d2l_alexnet.runtime import InputError, RunError
 
 MAY_CHANGE = ("num_epochs", "lr")  # when a run is resumed, besides these options
@@ -187,7 +188,7 @@ def _run(
         learner = Learner(net, trainer, recipe, seed, ctx)
         if explain_gap:
             learner.observe(gap.Halves(net))
-            sample = train_iter.first(gap.TRAIN_IMAGES, test_batch_size)
+            sample = train_iter.first(gap.SAMPLED, test_batch_size)
             evaluations.setdefault("train_accuracy", sample)  # some recipes measure it on all
         boards = [Board(out, net, state.steps)] if tensorboard else []
         history = fit(learner, train_iter, evaluations, state, keeper, boards)
@@ -210,7 +211,7 @@ def announce(recipe, ctx, why, out):
     """Say what is about to be done, where and why there."""
     devices = ", ".join(map(str, ctx))
     print(
-        f"Recipe {recipe.name} on {devices}: {why}. {runs.describe_device()}. Run folder: {out}",
+        f"Recipe {recipe.name} on {devices}: {why}. {runs.describe_device(ctx)}. Run folder: {out}",
         flush=True,
     )
     if ctx[0].device_type == "gpu":
@@ -309,7 +310,7 @@ class Learner:
         number : int
             Steps taken before; with the seed, it decides on dropout.
         X, y : mxnet.nd.NDArray
-            (N, 1, 224, 224) and (N,), N being smaller for the last batch of a pass.
+            (N, C, H, W) and (N,). With Fashion-MNIST N is smaller for the last batch of a pass.
 
         Returns
         -------
@@ -360,7 +361,7 @@ def fit(learner, train_iter, evaluations, state, keeper, boards=()):
         train_epoch(learner, train_iter, state, keeper, boards)
         row = row_of_pass(state)
         for key, data_iter in evaluations.items():
-            batches = watched(data_iter, key.replace("_", " "), data_iter.images)
+            batches = watched(data_iter, key.replace("_", " "))
             row[key] = evaluate_accuracy(net, keeper.unless_stopped(batches, state), learner.ctx)
         row["learning_rate"] = learner.trainer.learning_rate
         row["seconds"] = time.perf_counter() - start
@@ -415,8 +416,8 @@ def settle(running, state, trainer, start):
     """Wait for the batches under way, and note in `state` what all of the pass so far gave."""
     running.drain()
     check_finite(running, state, trainer)
-    state.sums, state.losses = running.sums.tolist(), state.losses + running.means
-    running.means = []
+    state.sums, state.losses = running.sums.tolist(), state.losses + running.batch_means
+    running.batch_means = []
     state.images, state.seconds = running.images, time.perf_counter() - start
 
 
@@ -519,13 +520,16 @@ def main(argv=None):
     where = {name: args.pop(name) for name in WHERE}
     folder, out = args.pop("resume"), args.pop("out")
     given = {name: value for name, value in args.items() if value is not None}
+    if folder and out:
+        raise InputError(f"--out {out}: a run is resumed in its own folder; leave --out away")
     if folder:
         return resume(folder, given, **where)
     recipe = RECIPES[given.pop("recipe", "lecture")]
-    if given.get("train_size", 0) > TRAIN_IMAGES[recipe.data]:
+    largest = LARGEST_TRAIN_SIZE[recipe.data]
+    if given.get("train_size", 0) > largest:
         raise InputError(
-            f"--train-size {given['train_size']}: there are {TRAIN_IMAGES[recipe.data]:,} training "
-            f"images in {recipe.data}"
+            f"--train-size {given['train_size']}: there are {largest:,} training images in "
+            f"{recipe.data}"
         )
     how = dict(seed=given.pop("seed", 0), explain_gap=given.pop("explain_gap", False), out=out)
     return train(dataclasses.replace(recipe, **given), **how, **where)

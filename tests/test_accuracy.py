@@ -46,7 +46,7 @@ def test_sums_are_read_two_batches_late_and_none_is_lost():
         assert running.images == 7 + 10 * max(0, n - 2)
     running.drain()
     assert (running.sums.tolist(), running.images, running.waiting) == ([115, 5], 57, 0)
-    assert running.means == [0.1, 0.2, 0.3, 0.4, 0.5]
+    assert running.batch_means == [0.1, 0.2, 0.3, 0.4, 0.5]
 
 
 def test_reading_stops_at_the_first_batch_that_is_not_finite():

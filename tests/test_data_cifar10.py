@@ -5,6 +5,7 @@ from mxnet.gluon.data.vision import transforms
 from test_data import batches, same
 
 from d2l_alexnet import augment, data
+from d2l_alexnet.loader import closing
 from d2l_alexnet.runtime import InputError, RunError
 from d2l_alexnet.samplers import NUMBERS, NumberedShuffle
 
@@ -31,7 +32,7 @@ def lectures_pixels(image, cut):
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_batches_have_the_lectures_shapes_types_and_range(small_cifar10, num_workers):
     train_iter, valid_iter, test_iter = loaders(64, num_workers=num_workers, test_batch_size=50)
-    with data.closing([train_iter, valid_iter, test_iter]):
+    with closing([train_iter, valid_iter, test_iter]):
         X, y = next(iter(train_iter))
         assert (X.shape, X.dtype) == ((64, 3, 64, 64), np.float32)
         assert (y.shape, y.dtype) == ((64,), np.int32)
@@ -59,7 +60,7 @@ def test_validation_and_test_images_are_bit_for_bit_the_lectures(small_cifar10):
     centre = transforms.CenterCrop(64)
     for num_workers in (0, 2):
         _, *others = loaders(40, num_workers=num_workers)
-        with data.closing(others):
+        with closing(others):
             for loader, own in zip(others, (images[270:], test_images)):
                 expected = np.stack([lectures_pixels(image, centre) for image in own])
                 assert (np.concatenate([X for X, _ in batches(loader)]) == expected).all()
@@ -102,7 +103,7 @@ def test_the_same_seed_gives_the_same_batches_whatever_the_workers(small_cifar10
         train_iter, *others = loaders(
             60, **SMALLER, augmented=augmented, num_workers=num_workers, seed=5
         )
-        with data.closing([train_iter, *others]):
+        with closing([train_iter, *others]):
             passes.append((batches(train_iter), batches(train_iter)))
     (first, second), *others = passes
     assert all(same(first, one) and same(second, two) for one, two in others)
@@ -140,7 +141,7 @@ def test_the_images_of_a_pass_can_be_had_again_in_their_order(small_cifar10):
     (_, labels), _ = small_cifar10
     for num_workers in (0, 2):
         train_iter, *others = loaders(90, **SMALLER, num_workers=num_workers, seed=7)
-        with data.closing([train_iter, *others]):
+        with closing([train_iter, *others]):
             seen = batches(train_iter)
             again = train_iter.first(1000, batch_size=100)
             assert (again.images, again.workers) == (270, train_iter.workers)
@@ -202,7 +203,7 @@ def test_a_worker_that_dies_with_a_batch_in_shared_memory_is_named(small_cifar10
             check(patience)
         train_iter.workers[0].kill()
 
-    with data.closing([train_iter, *others]):
+    with closing([train_iter, *others]):
         batches = train_iter._prefetch_iter()
         batches._data_buffer[0].wait(60)
         monkeypatch.setattr(train_iter, "check_workers", die_after_the_check)

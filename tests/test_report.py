@@ -9,7 +9,7 @@ import pytest
 
 from d2l_alexnet import report, runs
 from d2l_alexnet.history import write_history
-from d2l_alexnet.recipes import LECTURE, QUICK
+from d2l_alexnet.recipes import CIFAR10_ALEXNET, LECTURE, QUICK
 from d2l_alexnet.runtime import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -49,7 +49,7 @@ def test_without_a_log_everything_is_not_run(tmp_path):
     assert report.comparison(LECTURE, []).count("not run") == 15
     # For the second lecture's nets: two accuracies, and after the last epoch that of the test.
     assert report.details(tmp_path).count("not run") == 15 + (14 * 2 + 1) + (6 * 2 + 1)
-    assert report.summary(tmp_path).count("not run") == 3 + 2 * 2 + 3 * 4
+    assert report.summary(tmp_path).count("not run") == 3 + 2 * 2 + 3 * 6
 
 
 def test_a_run_is_listed_with_the_command_that_repeats_it(tmp_path):
@@ -57,13 +57,23 @@ def test_a_run_is_listed_with_the_command_that_repeats_it(tmp_path):
     make_run(tmp_path / "more", recipe, [0.85], seed=3, explain_gap=True)
     (run,) = report.read_runs(tmp_path)
     assert run.command == (
-        "python -m d2l_alexnet.train --recipe quick --lr 0.001 --train-size 20000 --seed 3 "
+        "python -m d2l_alexnet.train --recipe quick --train-size 20000 --lr 0.001 --seed 3 "
         "--explain-gap"
     )
     line = report.run_table([run], "results/").splitlines()[2]
     assert "0.8500 after epoch 1" in line
     assert "MXNet 1.9.1" in line
     assert "[more](results/more)" in line
+
+
+def test_a_run_with_a_setting_that_has_no_option_is_repeated_by_a_call(tmp_path):
+    constant = dataclasses.replace(CIFAR10_ALEXNET, plateau={}, num_epochs=60)
+    make_run(tmp_path / "constant", constant, [0.7])
+    all_runs = report.read_runs(tmp_path)
+    assert all_runs[0].command == (
+        'train(replace(RECIPES["cifar10-alexnet"], num_epochs=60, plateau={}), seed=0)'
+    )
+    assert report.comparison(CIFAR10_ALEXNET, all_runs).count("not run") == 14 * 2 + 1
 
 
 def test_seeds_of_a_recipe_are_summarised(tmp_path):
@@ -100,17 +110,24 @@ def test_the_speed_table_takes_the_better_of_pytorchs_formats(tmp_path):
     rates = {
         "ours": [30, 33, 36],
         "lecture's way": [15, 15, 15],
+        "lecture's way, a thread a core": [30, 30, 30],
         "PyTorch": [20, 20, 20],
         "PyTorch, channels last": [30, 30, 30],
     }
     figures = dict(images_per_second=rates, multiply_adds_per_second=80.0, limit=100.0)
+    figures["machine"] = dict(cpu="A CPU", cores=2, vectors="AVX2 or less")
     (tmp_path / "training.json").write_text(json.dumps(figures))
     row, *others = report.speed_table(tmp_path).splitlines()[2:]
     assert row == (
-        "| training | 33 | 2.20 (2.00 to 2.40) | 1.10 (1.00 to 1.20) | 0.80 | "
-        "`python benchmarks/step.py training` |"
+        "| training | 33 | 2.20 (2.00 to 2.40) | 1.10 (1.00 to 1.20) | 1.10 (1.00 to 1.20) | 0.80 "
+        "| A CPU, 2 cores, AVX2 or less; 3 rounds | `python benchmarks/step.py training` |"
     )
     assert all("not run" in other for other in others)
+
+
+def test_a_folder_without_the_files_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"README.md: cannot read it .*; use --root$"):
+        report.main(["--root", str(tmp_path)])
 
 
 def test_a_file_without_a_place_for_the_report_is_left_alone(tmp_path):

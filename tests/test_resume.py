@@ -77,6 +77,18 @@ def test_a_stopped_run_saves_itself_and_says_how_to_go_on(
     assert result(tmp_path / "run") == result(uninterrupted)
 
 
+def test_a_run_whose_whole_process_group_is_stopped_saves_itself(start, tmp_path):
+    """As a terminal, `timeout` or a machine that shuts down would."""
+    process = start(*SETTINGS, "--out", tmp_path / "run", "--num-workers", 2)
+    process.stdout.readline()
+    os.killpg(process.pid, signal.SIGTERM)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 143
+    assert said.splitlines()[-1].startswith("d2l_alexnet: saved; to go on: ")
+    assert len(checkpoint.find(tmp_path / "run")) == 1
+    assert process.others() == []
+
+
 def test_a_second_ctrl_c_ends_at_once(start, tmp_path):
     process = start(*SETTINGS, "--out", tmp_path / "run", "--batch-size", 128)
     process.stdout.readline()

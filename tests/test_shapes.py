@@ -66,6 +66,8 @@ def test_the_smallest_input_computes_and_the_next_smaller_does_not():
 def test_an_input_that_no_size_would_mend_is_explained():
     net = nn.HybridSequential()
     net.add(nn.Conv2D(4, kernel_size=1, in_channels=3))
+    with pytest.raises(InputError, match=r"input \(1, 1, 99999999999, 67\) does not fit the net; "):
+        shapes.trace(alexnet(), (1, 1, 99_999_999_999, 67))
     with pytest.raises(InputError, match=r"input \(1, 2, 8, 8\) does not fit the net: "):
         shapes.trace(net, (1, 2, 8, 8))
 
@@ -120,7 +122,7 @@ def test_json_holds_the_layers_and_the_totals(capsys):
     ],
 )
 def test_gluoncvs_nets(name, side, parameters, multiply_adds):
-    net, input_shape = shapes.build_net(f"gluoncv:{name}")
+    net, input_shape = shapes.net_by_name(f"gluoncv:{name}")
     layers = shapes.trace(net, (*input_shape[:2], side, side))
     assert sum(row.parameters for row in layers) == parameters
     assert sum(row.multiply_adds for row in layers) == multiply_adds

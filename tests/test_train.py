@@ -152,8 +152,11 @@ def test_the_run_folder(small_data, tmp_path):
         "checkpoint-000000007.npz",
         "curves.png",
         "history.jsonl",
+        "losses.png",
+        "losses.txt",
         "net.params",
     ]
+    assert len(np.loadtxt(folder / "losses.txt")) == 7
     assert read_history(folder / "history.jsonl") == history
     assert set(history[0]) == {
         "epoch",
@@ -222,6 +225,9 @@ def test_lecture_line():
     [
         (["--recipe", "slow"], "argument --recipe: invalid choice: 'slow'"),
         (["--dtype", "float16", "--ctx", "cpu"], "--dtype float16: mixed precision is for GPUs"),
+        (["--ctx", "cpu:12345"], "--ctx cpu:12345: not a context; choose auto, cpu, gpu, "),
+        (["--resume", "a", "--out", "b"], "--out b: a run is resumed in its own folder; leave"),
+        (["--out", "long" * 100], "File name too long; name another folder"),
         (["--ctx", "tpu"], "--ctx tpu: not a context; choose auto, cpu, gpu, gpu:N or gpu:N,M"),
         (["--epochs", "0"], "argument --epochs: '0' is not a whole number from 1 up"),
         (["--batch-size", "-3"], "argument --batch-size: '-3' is not a whole number from 1 up"),
