@@ -126,7 +126,7 @@ def written(values, digits=1):
     return f"{s['median']:.{digits}f} ({s['lowest']:.{digits}f} to {s['highest']:.{digits}f})"
 
 
-def compare(measured, unit, against="ours"):
+def compare(measured, unit):
     """Print a table of the contestants, with the ratio of ours to each.
 
     Parameters
@@ -137,9 +137,9 @@ def compare(measured, unit, against="ours"):
     width = max(map(len, measured))
     for name, values in measured.items():
         line = f"{name:{width}}  {written(values)} {unit}"
-        if name != against:
-            ratio = written(ratios(measured[against], values), 2)
-            line += f"   {against} is {ratio} times that"
+        if name != "ours":
+            ratio = written(ratios(measured["ours"], values), 2)
+            line += f"   ours is {ratio} times that"
         print(line)
 
 

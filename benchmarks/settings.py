@@ -24,6 +24,13 @@ VARIANTS = {
 }
 
 
+def print_changes(measured):
+    """Print the rates, and how many times as fast as usual each setting is."""
+    for name, rates in measured.items():
+        times = harness.written(harness.ratios(rates, measured["usual"]), 2)
+        print(f"{name:27}  {harness.written(rates)} images/s   {times} times as fast as usual")
+
+
 def main():
     """Measure, print and write."""
     parser = harness.parser(__doc__.splitlines()[0], rounds=5)
@@ -37,12 +44,12 @@ def main():
     training = harness.alternate(runs, args.rounds)
     for run in runs.values():
         run.close()
-    harness.compare(training, "images/s", against="usual")
+    print_changes(training)
     kinds = {"usual": "evaluation", "oneDNN subgraphs": "fused_evaluation"}
     runs = {name: harness.Contestant("ours", kind, *size) for name, kind in kinds.items()}
     evaluation = harness.alternate(runs, args.rounds)
     print("evaluation:")
-    harness.compare(evaluation, "images/s", against="usual")
+    print_changes(evaluation)
     figures = dict(variants=VARIANTS, training=training, evaluation=evaluation)
     harness.write(args.out, settings=vars(args), **figures)
 
