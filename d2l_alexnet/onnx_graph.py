@@ -16,15 +16,16 @@ import onnx.mapping  # MXNet's exporter needs it, and onnx 1.19 dropped it
 from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
 from onnx import compose, helper, numpy_helper, parser
 
-from d2l_alexnet import cifar10, datasets, shapes
+from d2l_alexnet import shapes
+from d2l_alexnet.datasets import CLASSES
 from d2l_alexnet.nets import AdaptiveAvgPool2D
 
 OPSET = 13  # the newest that MXNet's exporter knows, whatever version of it onnx has
 IR_VERSION = 7  # the one that came with it, so that old runtimes read the file too
 SCALE = 2048  # OpenCV enlarges bytes with weights that are whole numbers of 2048ths
-DATA = {  # side in pixels, what is subtracted of and divides values in 0…1, names of the classes
-    "fashion-mnist": (28, 0.0, 1.0, datasets.CLASSES),
-    "cifar10": (32, 0.5, 0.5, cifar10.CLASSES),
+DATA = {  # an image's side in pixels; what is subtracted from values in 0…1, and what divides them
+    "fashion-mnist": (28, 0.0, 1.0),
+    "cifar10": (32, 0.5, 0.5),
 }
 
 # In float64 every one of these whole numbers is exact.
@@ -73,8 +74,8 @@ def as_onnx(net, recipe):
     imports = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION)
     model.producer_name = "d2l_alexnet"
-    *_, classes = DATA[recipe.data]
-    helper.set_model_props(model, dict(recipe=recipe.name, classes=", ".join(classes)))
+    classes = ", ".join(CLASSES[recipe.data])
+    helper.set_model_props(model, dict(recipe=recipe.name, classes=classes))
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -91,7 +92,7 @@ def preprocessing(recipe):
     onnx.GraphProto
         From ``images`` to ``tensors``, float32 (N, channels, crop, crop).
     """
-    side, mean, deviation, _ = DATA[recipe.data]
+    side, mean, deviation = DATA[recipe.data]
     sizes = dict(side=side, channels=recipe.channels, crop=recipe.crop)
     graph = parser.parse_graph(PREPROCESSING.format(**sizes))
     edge = recipe.margin // 2
