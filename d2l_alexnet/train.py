@@ -175,12 +175,13 @@ def _run(
     where = num_workers, seed, data_dir, ctx[0]
     train_iter, evaluations = load_data(recipe, test_batch_size, *where)
     loaders = train_iter, *evaluations.values()
-    for data_iter in loaders:
-        check_parts(data_iter, ctx)
+    check_parts(train_iter, len(ctx) * workers.size)
+    for data_iter in evaluations.values():
+        check_parts(data_iter, len(ctx))
+    train_iter = workers.share(train_iter)
     enough_memory = runtime.naming_lack_of_memory(ctx[0], recipe.batch_size)
     own = runs.locked(out) if workers.first else contextlib.nullcontext()
     with closing(loaders), own, cli.StopRequest() as stop, enough_memory:
-        train_iter = workers.share(train_iter)
         initialize(net, recipe, ctx, seed)
         steps = recipe.num_epochs * len(train_iter)
         trainer = make_trainer(net, recipe, steps, workers.kvstore)
@@ -212,13 +213,13 @@ def _run(
     return history
 
 
-def check_parts(data_iter, ctx):
+def check_parts(data_iter, devices):
     """Make sure that even the last batch has an image for each device."""
     last = data_iter.images % data_iter.batch_size or data_iter.batch_size
-    if last < len(ctx):
+    if last < devices:
         raise InputError(
             f"--batch-size {data_iter.batch_size}: leaves {last} images for the last batch, fewer "
-            f"than there are devices, {len(ctx)}; choose another"
+            f"than there are devices, {devices}; choose another"
         )
 
 
