@@ -19,6 +19,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 
 import mxnet as mx
 import numpy as np
@@ -33,6 +34,7 @@ from d2l_alexnet.samplers import Share
 KVSTORES = ("device", "dist_sync")
 FIRST_KEY = 1_000_000  # of ours in the parameter server; the trainer numbers its own from 0
 CHUNK = 2**16  # values sent at once
+STEP = "the other workers have not made this step"
 SCHEDULER = 1  # ps-lite's number for it
 SECONDS_TO_START = 60  # that others may take at the least: each has to load MXNet first
 SECONDS_OF_SILENCE = 10  # between heartbeats, at the least
@@ -96,7 +98,7 @@ def join(kvstore="device", patience=300):
         workers = Workers(kvstore, patience)
         with contextlib.ExitStack() as stack:
             if not workers.first:  # all would say the same
-                silence = stack.enter_context(open(os.devnull, "w"))  # noqa: PTH123
+                silence = stack.enter_context(Path(os.devnull).open("w"))
                 stack.enter_context(contextlib.redirect_stdout(silence))
             yield workers
         workers.watchdog.stop()
@@ -190,7 +192,10 @@ class Workers:
         mxnet.nd.NDArray
             The sum, on the same device and not waited for.
         """
-        self.watchdog.expect("the other workers have not made this step")
+        self.watchdog.expect(STEP)
+        return self._add_up(figures)
+
+    def _add_up(self, figures):
         kind = figures.shape, figures.dtype
         if kind not in self._buffers:
             self._buffers[kind] = FIRST_KEY + len(self._buffers), mx.nd.zeros_like(figures)
@@ -215,7 +220,10 @@ class Workers:
             for it as long as it takes, while the scheduler can be heard.
         """
         self.watchdog.expect(None)
-        data = json.dumps(make()).encode() if self.first else b""
+        data = b""
+        if self.first:
+            data = json.dumps(make()).encode()
+            self.watchdog.expect(STEP)  # the others only have to take it
         (length,) = self._bytes_from_first(np.array([len(data)]), 1)
         numbers = self._bytes_from_first(np.frombuffer(data, np.uint8), length)
         self.watchdog.expect(None)
@@ -229,7 +237,7 @@ class Workers:
             if self.first:
                 sent = numbers[start : start + CHUNK]
                 piece[: len(sent)] = sent
-            received.append(self.add_up(mx.nd.array(piece, dtype=np.float64)).asnumpy())
+            received.append(self._add_up(mx.nd.array(piece, dtype=np.float64)).asnumpy())
         return np.concatenate(received)[:length].astype(int)
 
     def load(self, folder, net, trainer):

@@ -104,7 +104,7 @@ def _obey():
     So nothing is left running on any machine when the launcher is gone, however it went.
     """
     while True:
-        signum = os.read(sys.__stdin__.fileno(), 1)
+        signum = os.read(0, 1)
         if not signum:
             os.killpg(0, signal.SIGKILL)
         os.kill(os.getpid(), signum[0])

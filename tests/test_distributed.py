@@ -26,7 +26,7 @@ recipes.RECIPES["lecture"] = replace(
     recipes.LECTURE, dropout=0.0, optimizer_params=dict(momentum=0.9)
 )
 """
-LAUNCH = "from d2l_alexnet import cli, launch; launch.TRAIN[1:] = {small}; cli.run(launch.main)"
+LAUNCH = "from d2l_alexnet import cli, launch; launch.TRAIN[1:] = {code}; cli.run(launch.main)"
 SETTINGS = ["--resize", 67, "--epochs", 2, "--batch-size", 24, "--num-workers", 1]
 PORT = "19876"
 ENVIRONMENT = {
@@ -48,20 +48,23 @@ def small_run(tmp_path_factory, fashion_mnist):
 @pytest.fixture(scope="module")
 def alone(small_run, tmp_path_factory):
     """The run folders of a small run of one process, on one device and on two, by their number."""
-    folders = {}
+    folders, processes = {}, []
     for devices, ctx in ((1, "cpu"), (2, "cpu:0,1")):
         folders[devices] = tmp_path_factory.mktemp("alone") / "run"
         arguments = [*SETTINGS, "--ctx", ctx, "--out", folders[devices]]
-        subprocess.run([sys.executable, "-c", small_run, *map(str, arguments)], check=True)
+        processes.append(subprocess.Popen([sys.executable, "-c", small_run, *map(str, arguments)]))
+    assert [process.wait() for process in processes] == [0, 0]
     return folders
 
 
 @pytest.fixture
 def start(small_run, command):
-    """Start a small run of several processes."""
-    code = LAUNCH.format(small=repr(["-c", small_run]))
+    """Start a small run of several processes, or other code in the place of the training."""
 
-    return lambda *arguments: command("-c", code, *arguments)
+    def launch_small(*arguments, code=small_run):
+        return command("-c", LAUNCH.format(code=repr(["-c", code])), *arguments)
+
+    return launch_small
 
 
 def assert_close(folder, expected):
@@ -203,6 +206,29 @@ def test_a_link_that_goes_down_is_noticed(two_machines, start, tmp_path):
     assert re.match(r"d2l_alexnet: worker \d on 10.213.87.\d ended with status 1; all others", last)
     assert last.endswith(f"-- --resume {run}")
     assert_nothing_is_left(PORT)
+
+
+EXCHANGE = """
+import time
+import d2l_alexnet
+import mxnet as mx
+from d2l_alexnet import distributed
+
+def slowly():
+    time.sleep(4)
+    return dict(third=1 / 3, text="x" * 100_000)
+
+with distributed.join("dist_sync", patience=1) as workers:
+    assert workers.from_first(slowly) == dict(third=1 / 3, text="x" * 100_000)
+    sums = [workers.add_up(mx.nd.array([n, workers.rank])) for n in range(300)]
+    assert [each.asnumpy().tolist() for each in sums] == [[2 * n, 1] for n in range(300)]
+"""
+
+
+def test_all_get_what_the_first_one_makes_however_long_it_takes_and_sums_keep_their_order(start):
+    process = start("--servers", 2, code=EXCHANGE)
+    assert process.communicate(timeout=120)[0] == ""
+    assert process.returncode == 0
 
 
 LONELY = """
