@@ -319,6 +319,14 @@ def test_a_command_for_another_host_survives_its_shell(tmp_path, monkeypatch):
     assert (done.returncode, done.stdout) == (3, f"{folder} a \"b\" $c $HOME 'x'\n")
 
 
+def test_when_more_machines_pay_is_calculated():
+    benchmark = Path(__file__).parents[1] / "benchmarks" / "distributed.py"
+    table = subprocess.run([sys.executable, benchmark, "--table"], capture_output=True, text=True)
+    assert table.stdout.count("\n") == 2 + 6, table.stderr
+    # Alone 128 / (60,000 / 16.6) = 35 ms; with two, half of that and 187 MB / 1.25 GB/s = 150 ms.
+    assert "\n| the lecture's GPU | 10 Gbit/s | 0.21 | " in table.stdout
+
+
 @pytest.mark.parametrize("kind", [Shuffle, NumberedShuffle])
 def test_shares_of_a_batch_are_equal_and_together_the_batch(kind):
     whole, parts = kind(22, seed=3), [Share(kind(22, seed=3), 8, rank, 2) for rank in range(2)]
