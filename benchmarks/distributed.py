@@ -27,7 +27,7 @@ import numpy as np
 
 from d2l_alexnet import train
 from d2l_alexnet.distributed import KVSTORES, join
-from d2l_alexnet.recipes import LECTURE, TRAIN_IMAGES
+from d2l_alexnet.recipes import LECTURE
 
 SHAPES = ((1, 1), (2, 1), (2, 2), (4, 2))  # workers and servers
 WARM_UP = 3  # steps
@@ -116,7 +116,7 @@ def table():
     published = min(row["seconds"] for row in LECTURE.published)
     rates = {
         "2 CPU cores": statistics.median(ours),
-        "the lecture's GPU": TRAIN_IMAGES["fashion-mnist"] / published,
+        "the lecture's GPU": LECTURE.train_size / published,
     }
     head = ["one machine", "link", *(f"{n} machines" for n in MACHINES), "pays above a batch of"]
     print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")

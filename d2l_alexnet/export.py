@@ -14,8 +14,9 @@ import numpy as np
 from mxnet import gluon
 
 from d2l_alexnet import cli
-from d2l_alexnet.data import closing, load_data
+from d2l_alexnet.data import load_data
 from d2l_alexnet.evaluate import load_net
+from d2l_alexnet.loader import closing
 from d2l_alexnet.params import read_params
 from d2l_alexnet.progress import watched
 from d2l_alexnet.runtime import InputError, RunError
@@ -120,7 +121,7 @@ def compare(net, predict, test_iter):
     """
     images = np.stack([image for image, _ in test_iter.dataset])  # (N, H, W, C)
     same = largest = done = 0
-    for X, y in watched(test_iter, "comparing", len(images)):
+    for X, y in watched(test_iter, "comparing"):
         expected, given = net(X).asnumpy(), predict(images[done : done + len(y)], X)
         same += (expected.argmax(axis=1) == given.argmax(axis=1)).sum()
         largest = max(largest, np.abs(expected - given).max())
