@@ -24,6 +24,7 @@ from d2l_alexnet import cli, rendezvous, runtime
 from d2l_alexnet.runtime import InputError, RunError
 
 HERE = "localhost"
+SSH = "ssh -o BatchMode=yes -o ServerAliveInterval=10"  # seconds
 TRAIN = [sys.executable, "-m", "d2l_alexnet.train"]
 SERVE = [sys.executable, "-c", "import d2l_alexnet, mxnet"]  # importing MXNet is all there is to do
 FORWARDED = ("DMLC_", "MXNET_", "PS_")  # variables whose names begin so reach other hosts
@@ -58,7 +59,7 @@ class Role:
         return self.kind if self.kind == "scheduler" else f"{self.kind} {self.number}"
 
 
-def launch(workers, servers, arguments, hosts=None, port=None, ssh="ssh"):
+def launch(workers, servers, arguments, hosts=None, port=None, ssh=SSH):
     """Start all processes of a distributed run, and end them together.
 
     Parameters
@@ -85,19 +86,31 @@ def launch(workers, servers, arguments, hosts=None, port=None, ssh="ssh"):
         After Ctrl-C or SIGTERM; the run can be resumed.
     """
     names = read_hosts(hosts) if hosts else [HERE]
-    roles = [Role("scheduler", 0, names[0])]
-    roles += [Role("server", n, names[n % len(names)]) for n in range(servers)]
-    roles += [Role("worker", n, names[n % len(names)]) for n in range(workers)]
     settings = {
         rendezvous.HOST: address(names[0]),
         rendezvous.PORT: str(port or free_port()),
         rendezvous.WORKERS: str(workers),
         rendezvous.SERVERS: str(servers),
     }
-    with cli.StopRequest() as stop, Job(workers, servers, arguments) as job:
-        for role in roles:
-            job.start(role, settings, ssh.split() if hosts else None)
+    again = ["--workers", str(workers), "--servers", str(servers)]
+    if hosts:
+        again += ["--hosts", str(hosts)] + (["--ssh", ssh] if ssh != SSH else [])
+    with cli.StopRequest() as stop, Job(again) as job:
+        for role in deal_out(workers, servers, names):
+            command, variables = command_of(role, arguments)
+            variables.update(settings)
+            if hosts:
+                job.start(role, *over_ssh(ssh.split(), role.host, command, variables))
+            else:
+                variables["OMP_NUM_THREADS"] = str(share_of_cores(workers))
+                job.start(role, command, variables)
         job.supervise(stop)
+
+
+def deal_out(workers, servers, hosts):
+    """Give each process of a run its host, in turn; the scheduler the first one."""
+    kinds = (("scheduler", 1), ("server", servers), ("worker", workers))
+    return [Role(kind, n, hosts[n % len(hosts)]) for kind, number in kinds for n in range(number)]
 
 
 def read_hosts(path):
@@ -151,10 +164,18 @@ def command_of(role, arguments):
 
 
 def over_ssh(ssh, host, command, variables):
-    """Give the command line that runs a command on another host, in this folder."""
-    there = [f"{name}={value}" for name, value in variables.items()]
+    """Give the command line that runs a command on another host, in this folder.
+
+    Returns
+    -------
+    command : list of str
+    variables : dict
+        None that it needs here.
+    """
+    given = {name: os.environ[name] for name in os.environ if name.startswith(FORWARDED)}
+    there = [f"{name}={value}" for name, value in {**given, **variables}.items()]
     script = f"cd {shlex.quote(str(Path.cwd()))} && env {shlex.join([*there, *command])}; exit $?"
-    return [*ssh, host, f"sh -c {shlex.quote(script)}"]
+    return [*ssh, host, f"sh -c {shlex.quote(script)}"], {}
 
 
 def share_of_cores(workers):
@@ -167,10 +188,8 @@ class Job:
 
     Parameters
     ----------
-    workers, servers : int
-        How many there are going to be.
-    arguments : list of str
-        The training's.
+    again : list of str
+        The launcher's options with which a run like this one is resumed.
 
     Attributes
     ----------
@@ -178,20 +197,12 @@ class Job:
         The run folder, once the first worker has named it.
     """
 
-    def __init__(self, workers, servers, arguments):
-        self.workers, self.servers, self.arguments = workers, servers, arguments
-        self.folder, self.running, self._readers, self._quiet = None, {}, {}, False
+    def __init__(self, again):
+        self.again, self.folder = again, None
+        self.running, self._readers, self._quiet = {}, {}, False
 
-    def start(self, role, settings, ssh):
-        """Start a process: over ssh, or if that is None, here."""
-        command, variables = command_of(role, self.arguments)
-        variables.update(settings)
-        if ssh:
-            given = {k: v for k, v in os.environ.items() if k.startswith(FORWARDED)}
-            command = over_ssh(ssh, role.host, command, {**given, **variables})
-            variables = {}
-        else:
-            variables["OMP_NUM_THREADS"] = str(share_of_cores(self.workers))
+    def start(self, role, command, variables):
+        """Start a process, with variables added to ours."""
         try:
             process = subprocess.Popen(
                 command,
@@ -204,7 +215,7 @@ class Job:
                 errors="replace",
             )
         except OSError as error:
-            raise InputError(f"--ssh {command[0]}: cannot run it ({error.strerror})") from error
+            raise InputError(f"{command[0]}: cannot run it ({error.strerror})") from error
         self.running[role] = process
         self._readers[role] = threading.Thread(target=self._forward, args=(role, process.stdout))
         self._readers[role].start()
@@ -254,10 +265,8 @@ class Job:
     def _how_to_go_on(self):
         if not self.folder:
             return "nothing has been saved yet"
-        shape = f"--workers {self.workers} --servers {self.servers}"
-        return (
-            f"to go on: python -m d2l_alexnet.launch {shape} -- --resume {shlex.quote(self.folder)}"
-        )
+        command = ["python", "-m", "d2l_alexnet.launch", *self.again, "--", "--resume", self.folder]
+        return f"to go on: {shlex.join(command)}"
 
     def __enter__(self):
         return self
@@ -306,7 +315,7 @@ def main(argv=None):
     )
     parser.add_argument(
         "--ssh",
-        default="ssh -o BatchMode=yes -o ServerAliveInterval=10",
+        default=SSH,
         metavar="COMMAND",
         help="runs another command on a host, whose name comes first",
     )

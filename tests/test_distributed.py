@@ -204,7 +204,7 @@ def test_a_link_that_goes_down_is_noticed(two_machines, start, tmp_path):
     assert "] d2l_alexnet: gave up: " in reason
     assert f" for {patience} s (--patience); is a host or link down?" in reason
     assert re.match(r"d2l_alexnet: worker \d on 10.213.87.\d ended with status 1; all others", last)
-    assert last.endswith(f"-- --resume {run}")
+    assert last.endswith(f" --hosts {tmp_path / 'hosts'} --ssh {ssh} -- --resume {run}")
     assert_nothing_is_left(PORT)
 
 
@@ -313,7 +313,7 @@ def test_a_command_for_another_host_survives_its_shell(tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     code = "import os, sys; print(os.getcwd(), os.environ['MINE'], sys.argv[1]); sys.exit(3)"
     command = [sys.executable, "-c", code, "$HOME 'x'"]
-    *ssh, script = launch.over_ssh(["ssh"], "host", command, dict(MINE='a "b" $c'))
+    (*ssh, script), _ = launch.over_ssh(["ssh"], "host", command, dict(MINE='a "b" $c'))
     assert ssh == ["ssh", "host"]
     done = subprocess.run(["sh", "-c", script], stdout=subprocess.PIPE, text=True)
     assert (done.returncode, done.stdout) == (3, f"{folder} a \"b\" $c $HOME 'x'\n")
