@@ -16,6 +16,7 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 
+from d2l_alexnet import runs
 from d2l_alexnet.runs import writing
 from d2l_alexnet.runtime import InputError, RunError
 
@@ -71,8 +72,7 @@ def save(folder, net, trainer, state):
     RunError
         When it cannot be written, or a weight is not finite; the earlier ones are still there.
     """
-    arrays = {name: p.list_data()[0].asnumpy() for name, p in net.collect_params().items()}
-    arrays.update((name, part.asnumpy()) for name, part in _optimizer_states(trainer, 0).items())
+    arrays = {name: place.asnumpy() for name, place in _places(net, trainer, 0).items()}
     bad = [name for name, array in arrays.items() if not np.isfinite(array).all()]
     if bad:
         raise RunError(f"step {state.steps}: {bad[0]} is no longer finite; not saved")
@@ -168,19 +168,54 @@ def _read_array(file, info):
     return info.filename[: -len(".npy")], array
 
 
+def spread(net, trainer, state, workers):
+    """Bring every worker of a distributed run to where the first one stands.
+
+    Parameters
+    ----------
+    net : mxnet.gluon.Block
+    trainer : mxnet.gluon.Trainer
+        Yet to take its first step since it was loaded.
+    state : State
+    workers : Workers
+
+    Returns
+    -------
+    State
+        The first worker's.
+    """
+    state = State(**workers.from_first(lambda: asdict(state)))
+    for device in range(len(trainer._updaters)):
+        if state.steps and not workers.first:
+            _make_optimizer_states(trainer, device)
+        for place in _places(net, trainer, device).values():
+            workers.copy_from_first(place)
+    _set_steps(trainer, state)
+    return state
+
+
 def _restore(path, net, trainer, state, arrays):
     """Copy a checkpoint's arrays to where they belong, if they are all there and none other."""
     for device in range(len(trainer._updaters)):
         if state.steps:
             _make_optimizer_states(trainer, device)
-        weights = {name: p.list_data()[device] for name, p in net.collect_params().items()}
-        places = {**weights, **_optimizer_states(trainer, device)}
+        places = _places(net, trainer, device)
         shapes = {name: (array.shape, array.dtype) for name, array in arrays.items()}
         if shapes != {name: (place.shape, place.dtype) for name, place in places.items()}:
             raise InputError(f"{path}: a checkpoint of another net or optimizer")
         for name, place in places.items():
             mx.nd.array(arrays[name], dtype=place.dtype).copyto(place)
+    _set_steps(trainer, state)
+
+
+def _set_steps(trainer, state):
     trainer.optimizer.begin_num_update = trainer.optimizer.num_update = state.steps
+
+
+def _places(net, trainer, device):
+    """Name all arrays of a run on one device: the net's and the optimizer's."""
+    weights = {name: p.list_data()[device] for name, p in net.collect_params().items()}
+    return {**weights, **_optimizer_states(trainer, device)}
 
 
 def _make_optimizer_states(trainer, device):
@@ -237,8 +272,28 @@ class Keeper:
                 self.save(state)
             yield batch
 
+    def write_results(self, recipe, history, losses):
+        """Write what was measured so far and the weights."""
+        runs.write_results(self.folder, self.net, recipe, history, losses)
+
     def save(self, state):
         """Save the run; then raise `Interrupted` if somebody wants it to stop."""
         save(self.folder, self.net, self.trainer, state)
         self._last = time.monotonic()
         self.stop.obey(f"saved; to go on: python -m d2l_alexnet.train --resume {self.folder}")
+
+
+class Onlooker:
+    """The `Keeper` of a worker whose run another one keeps: it never saves, nor stops by itself."""
+
+    due = False
+
+    def unless_stopped(self, batches, state):
+        """Pass on an iterator's batches."""
+        return batches
+
+    def write_results(self, recipe, history, losses):
+        """Leave it to the first worker."""
+
+    def save(self, state):
+        """Leave it to the first worker."""

@@ -147,14 +147,17 @@ def run(main):
     """
     try:
         main()
-    except InputError as error:
-        sys.exit(say(error, status=2))
-    except RunError as error:
-        sys.exit(say(error, status=1))
-    except Interrupted as stop:
-        sys.exit(say(stop, status=128 + stop.signum))
-    except KeyboardInterrupt:
-        sys.exit(say("interrupted", status=130))
+    except (InputError, RunError, KeyboardInterrupt) as error:
+        sys.exit(say(error if str(error) else "interrupted", status_of(error)))
+
+
+def status_of(error):
+    """Give the exit status that an exception ends a command with."""
+    if isinstance(error, Interrupted):
+        return 128 + error.signum
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    return 2 if isinstance(error, InputError) else 1
 
 
 def say(message, status):

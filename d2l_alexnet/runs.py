@@ -62,7 +62,7 @@ def new_folder(recipe, out=None):
     return out
 
 
-def write_settings(out, recipe, seed, explain_gap, ctx, num_workers):
+def write_settings(out, recipe, seed, explain_gap, ctx, num_workers, processes=1):
     """Write down all that it takes to repeat the run, and what it ran on."""
     settings = dict(
         recipe={k: v for k, v in dataclasses.asdict(recipe).items() if k != "published"},
@@ -70,6 +70,7 @@ def write_settings(out, recipe, seed, explain_gap, ctx, num_workers):
         explain_gap=explain_gap,
         ctx=", ".join(map(str, ctx)),
         num_workers=num_workers,
+        processes=processes,
         device=describe_device(ctx),
         python=platform.python_version(),
         numpy=np.__version__,
@@ -80,8 +81,14 @@ def write_settings(out, recipe, seed, explain_gap, ctx, num_workers):
         partial.write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def read_settings(out):
+def read_settings(out, from_first=lambda read: read()):
     """Read what a run was asked to do.
+
+    Parameters
+    ----------
+    out : path
+    from_first : callable
+        Has the file read where it lies; see `d2l_alexnet.distributed.Workers.from_first`.
 
     Returns
     -------
@@ -96,7 +103,7 @@ def read_settings(out):
     """
     path = Path(out, SETTINGS)
     try:
-        settings = json.loads(path.read_text())
+        settings = from_first(lambda: json.loads(path.read_text()))
         recipe = Recipe(**settings["recipe"])
         _check(recipe)
         seed, explain_gap = int(settings["seed"]), bool(settings["explain_gap"])

@@ -73,6 +73,10 @@ def prepare():
             stacklevel=3,
         )
         return
+    if "DMLC_ROLE" in os.environ:  # one of the processes of a distributed run
+        from d2l_alexnet import rendezvous
+
+        rendezvous.prepare()
     if importlib.util.find_spec("mxnet") is None:
         raise ImportError(CHOOSE_MXNET, name=__package__)
     restore_numpy_aliases()

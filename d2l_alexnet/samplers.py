@@ -90,6 +90,48 @@ class LastNumbers(gluon.data.Sampler):
         return self.length
 
 
+class Share(gluon.data.Sampler):
+    """One worker's equal part of each batch of a `Shuffle`; all parts together are the batch.
+
+    What is learnt from in a step is so the same, however many workers there are.
+
+    Parameters
+    ----------
+    shuffle : Shuffle
+    batch_size : int
+        Of all workers together.
+    rank, size : int
+        Which worker, counted from 0, of how many.
+
+    Attributes
+    ----------
+    epoch, skip : int
+        As for `Shuffle`; `skip` counts this worker's samples.
+    """
+
+    def __init__(self, shuffle, batch_size, rank, size):
+        self.shuffle, self.batch_size, self.rank, self.size = shuffle, batch_size, rank, size
+        self.epoch, self.skip = 1, 0
+
+    def __iter__(self):
+        self.shuffle.epoch, self.shuffle.skip = self.epoch, 0
+        order, skip = list(self.shuffle), self.skip
+        self.epoch, self.skip = self.epoch + 1, 0
+        mine = []
+        for start in range(0, len(order), self.batch_size):
+            batch = order[start : start + self.batch_size]
+            part = len(batch) // self.size
+            mine += batch[self.rank * part : (self.rank + 1) * part]
+        return iter(mine[skip:])
+
+    def __len__(self):
+        return len(self.shuffle) // self.size
+
+    def in_order(self, length):
+        """Make a sampler of the first samples of all, in their own order."""
+        return self.shuffle.in_order(length)
+
+
 class Numbered(gluon.data.Dataset):
     """A data set whose samples are asked for with numbers, and come with them.
 

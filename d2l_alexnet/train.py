@@ -17,6 +17,7 @@ from d2l_alexnet import checkpoint, cli, gap, plateau, runs, runtime, shapes
 from d2l_alexnet.accuracy import RunningSums, add_up, evaluate_accuracy, loss_and_correct, split
 from d2l_alexnet.checkpoint import State
 from d2l_alexnet.data import load_data
+from d2l_alexnet.distributed import ALONE, KVSTORES, join
 from d2l_alexnet.loader import closing
 from d2l_alexnet.nets import NETS
 from d2l_alexnet.progress import Progress, Timed, watched
@@ -25,6 +26,7 @@ from d2l_alexnet.runtime import InputError, RunError
 
 MAY_CHANGE = ("num_epochs", "lr")  # when a run is resumed, besides these options
 WHERE = ("ctx", "num_workers", "data_dir", "checkpoint_minutes", "tensorboard")
+TOGETHER = ("kvstore", "patience")
 MEASURED = ("loss", "running_train_accuracy", "running_train_accuracy_in_predict_mode")
 TEST_BATCH_SIZE = 128  # at the least: the dense layers' weights are read once a batch
 CHANCE = 0.1  # accuracy of guessing one of ten classes
@@ -45,6 +47,7 @@ def train(
     checkpoint_minutes=5,
     explain_gap=False,
     tensorboard=False,
+    workers=ALONE,
 ):
     """Train a net by a recipe and write what came of it into a run folder.
 
@@ -71,6 +74,8 @@ def train(
         `d2l_alexnet.gap`. What the net learns stays the same.
     tensorboard : bool
         Whether to write events too; see `d2l_alexnet.tensorboard`.
+    workers : Alone or Workers
+        What `d2l_alexnet.distributed.join` gives. The first of several keeps the run folder.
 
     Returns
     -------
@@ -86,8 +91,8 @@ def train(
     Interrupted
         After Ctrl-C or SIGTERM; the run can be resumed.
     """
-    out = runs.new_folder(recipe, out)
-    where = ctx, num_workers, data_dir, checkpoint_minutes, tensorboard
+    out = runs.new_folder(recipe, out) if workers.first else None
+    where = ctx, num_workers, data_dir, checkpoint_minutes, tensorboard, workers
     return _run(recipe, seed, explain_gap, out, *where)
 
 
@@ -99,6 +104,7 @@ def resume(
     data_dir=None,
     checkpoint_minutes=5,
     tensorboard=False,
+    workers=ALONE,
 ):
     """Go on with a run from its newest sound checkpoint.
 
@@ -115,6 +121,8 @@ def resume(
         As for `train`; any of them may differ.
     tensorboard : bool
         As for `train`; a run that has written events goes on doing so.
+    workers : Alone or Workers
+        As for `train`. There may be more or fewer than before; only the first needs the folder.
 
     Returns
     -------
@@ -126,7 +134,7 @@ def resume(
     InputError, RunError, Interrupted
         As for `train`, and for a setting that may not change.
     """
-    recipe, seed, explain_gap = runs.read_settings(folder)
+    recipe, seed, explain_gap = runs.read_settings(folder, workers.from_first)
     before = dict(vars(recipe), seed=seed, recipe=recipe.name, explain_gap=explain_gap)
     for name, value in (changes or {}).items():
         if name not in MAY_CHANGE and value != before[name]:
@@ -138,7 +146,7 @@ def resume(
         recipe, **{name: value for name, value in (changes or {}).items() if name in MAY_CHANGE}
     )
     tensorboard = tensorboard or Path(folder, runs.EVENTS).exists()
-    where = ctx, num_workers, data_dir, checkpoint_minutes, tensorboard
+    where = ctx, num_workers, data_dir, checkpoint_minutes, tensorboard, workers
     new_lr = "lr" in (changes or {})
     return _run(recipe, seed, explain_gap, Path(folder), *where, resumed=True, new_lr=new_lr)
 
@@ -153,6 +161,7 @@ def _run(
     data_dir,
     checkpoint_minutes,
     tensorboard,
+    workers,
     resumed=False,
     new_lr=False,
 ):
@@ -166,15 +175,19 @@ def _run(
     where = num_workers, seed, data_dir, ctx[0]
     train_iter, evaluations = load_data(recipe, test_batch_size, *where)
     loaders = train_iter, *evaluations.values()
-    for data_iter in loaders:
-        check_parts(data_iter, ctx)
+    check_parts(train_iter, len(ctx) * workers.size)
+    for data_iter in evaluations.values():
+        check_parts(data_iter, len(ctx))
+    train_iter = workers.share(train_iter)
     enough_memory = runtime.naming_lack_of_memory(ctx[0], recipe.batch_size)
-    with closing(loaders), runs.locked(out), cli.StopRequest() as stop, enough_memory:
+    own = runs.locked(out) if workers.first else contextlib.nullcontext()
+    with closing(loaders), own, cli.StopRequest() as stop, enough_memory:
         initialize(net, recipe, ctx, seed)
-        trainer = make_trainer(net, recipe, steps=recipe.num_epochs * len(train_iter))
+        steps = recipe.num_epochs * len(train_iter)
+        trainer = make_trainer(net, recipe, steps, workers.kvstore)
         state = State()
         if resumed:
-            state, damaged = checkpoint.load(out, net, trainer)
+            state, damaged = workers.load(out, net, trainer)
             for problem in damaged:
                 print(f"{problem}; taking an older one")
         if new_lr:
@@ -182,28 +195,31 @@ def _run(
         if state.epoch > recipe.num_epochs:
             print(f"{out} is finished, {recipe.num_epochs} epochs; --epochs would add some")
             return state.history
-        runs.write_settings(out, recipe, seed, explain_gap, ctx, len(train_iter.workers))
-        announce(recipe, ctx, why, out)
-        keeper = checkpoint.Keeper(out, net, trainer, checkpoint_minutes, stop)
-        learner = Learner(net, trainer, recipe, seed, ctx)
+        keeper, boards = checkpoint.Onlooker(), []
+        if workers.first:
+            how = seed, explain_gap, ctx, len(train_iter.workers), workers.size
+            runs.write_settings(out, recipe, *how)
+            announce(recipe, ctx, why, out)
+            keeper = checkpoint.Keeper(out, net, trainer, checkpoint_minutes, stop)
+            boards = [Board(out, net, state.steps)] if tensorboard else []
+        learner = Learner(net, trainer, recipe, seed, ctx, workers)
         if explain_gap:
             learner.observe(gap.Halves(net))
             sample = train_iter.first(gap.SAMPLED, test_batch_size)
             evaluations.setdefault("train_accuracy", sample)  # some recipes measure it on all
-        boards = [Board(out, net, state.steps)] if tensorboard else []
         history = fit(learner, train_iter, evaluations, state, keeper, boards)
     if explain_gap:
         print(gap.explain(history))
     return history
 
 
-def check_parts(data_iter, ctx):
+def check_parts(data_iter, devices):
     """Make sure that even the last batch has an image for each device."""
     last = data_iter.images % data_iter.batch_size or data_iter.batch_size
-    if last < len(ctx):
+    if last < devices:
         raise InputError(
             f"--batch-size {data_iter.batch_size}: leaves {last} images for the last batch, fewer "
-            f"than there are devices, {len(ctx)}; choose another"
+            f"than there are devices, {devices}; choose another"
         )
 
 
@@ -256,7 +272,7 @@ def initialize(net, recipe, ctx, seed):
     net.hybridize(static_alloc=True, static_shape=True)
 
 
-def make_trainer(net, recipe, steps):
+def make_trainer(net, recipe, steps, kvstore=ALONE.kvstore):
     """Make the trainer with the recipe's optimizer, whose learning rate may follow a schedule."""
     settings = dict(learning_rate=recipe.lr, **recipe.optimizer_params)
     if recipe.decay:
@@ -266,9 +282,9 @@ def make_trainer(net, recipe, steps):
             pwr=1,
             warmup_steps=min(recipe.warmup_steps, steps // 10),
         )
-    # Several devices add up their gradients, and each updates its own copy of the weights.
+    # Devices and workers add up their gradients, and each updates its own copy of the weights.
     trainer = gluon.Trainer(
-        net.collect_params(), recipe.optimizer, settings, "device", update_on_kvstore=False
+        net.collect_params(), recipe.optimizer, settings, kvstore, update_on_kvstore=False
     )
     if recipe.dtype == "float16":
         amp.init_trainer(trainer)
@@ -287,10 +303,13 @@ class Learner:
     seed : int
     ctx : list of mxnet.Context
         Each takes its part of a batch.
+    workers : Alone or Workers
+        Each has its part of a batch.
     """
 
-    def __init__(self, net, trainer, recipe, seed, ctx):
+    def __init__(self, net, trainer, recipe, seed, ctx, workers=ALONE):
         self.net, self.trainer, self.recipe, self.ctx = net, trainer, recipe, ctx
+        self.workers = workers
         self._forward, self._measure, self._seed = net, loss_and_correct, seed
         self._scaled = contextlib.nullcontext
         if recipe.dtype == "float16":  # which has no numbers small enough for some gradients
@@ -310,14 +329,16 @@ class Learner:
         number : int
             Steps taken before; with the seed, it decides on dropout.
         X, y : mxnet.nd.NDArray
-            (N, C, H, W) and (N,). With Fashion-MNIST N is smaller for the last batch of a pass.
+            (N, C, H, W) and (N,). With Fashion-MNIST N is smaller for the last batch of a pass. Of
+            several workers, each has its part.
 
         Returns
         -------
         mxnet.nd.NDArray
             The batch's figures, before the weights change; on the device and not waited for.
         """
-        for device, seed in zip(self.ctx, seeds_of_step(self._seed, number, len(self.ctx))):
+        seeds = seeds_of_step(self._seed, number, len(self.ctx), self.workers.rank)
+        for device, seed in zip(self.ctx, seeds):
             mx.random.seed(seed, ctx=device)
         X, y = split(X, self.ctx), split(y, self.ctx)
         with autograd.record():
@@ -327,12 +348,13 @@ class Learner:
                 autograd.backward(scaled)
         figures = [self._measure(*parts) for parts in zip(l, y_hat, y)]
         self.trainer.step(self.recipe.batch_size)
-        return add_up(figures)
+        return self.workers.add_up(add_up(figures))
 
 
-def seeds_of_step(seed, number, devices):
+def seeds_of_step(seed, number, devices, rank=0):
     """Derive the seeds of one step's dropout, so that it does not matter where a run resumed."""
-    return (np.random.SeedSequence([seed, number]).generate_state(devices) >> 1).tolist()
+    states = np.random.SeedSequence([seed, number]).generate_state(devices * (rank + 1))
+    return (states[-devices:] >> 1).tolist()
 
 
 def fit(learner, train_iter, evaluations, state, keeper, boards=()):
@@ -362,14 +384,16 @@ def fit(learner, train_iter, evaluations, state, keeper, boards=()):
         row = row_of_pass(state)
         for key, data_iter in evaluations.items():
             batches = watched(data_iter, key.replace("_", " "))
-            row[key] = evaluate_accuracy(net, keeper.unless_stopped(batches, state), learner.ctx)
+            batches = keeper.unless_stopped(batches, state)
+            measure = functools.partial(evaluate_accuracy, net, batches, learner.ctx)
+            row[key] = learner.workers.from_first(measure)
         row["learning_rate"] = learner.trainer.learning_rate
         row["seconds"] = time.perf_counter() - start
         print(lecture_line(row), flush=True)
         warn_at_chance(row, state, learner.trainer)
         history = [*state.history, row]
         state = State(state.steps, state.epoch + 1, history=history, losses=state.losses)
-        runs.write_results(keeper.folder, net, recipe, history, state.losses)
+        keeper.write_results(recipe, history, state.losses)
         for board in boards:
             board.after_epoch(state.steps, row)
         keeper.save(state)
@@ -387,7 +411,7 @@ def train_epoch(learner, train_iter, state, keeper, boards=()):
     start = time.perf_counter() - state.seconds
     batches = Timed(train_iter.from_batch(state.epoch, state.batches), state.seconds_waiting)
     for X, y in batches:
-        running.add(len(y), learner.step(state.steps, X, y))
+        running.add(len(y) * learner.workers.size, learner.step(state.steps, X, y))
         state.steps, state.batches = state.steps + 1, state.batches + 1
         state.seconds_waiting = batches.seconds
         check_finite(running, state, learner.trainer)
@@ -495,6 +519,19 @@ def main(argv=None):
         action="store_true",
         help="write events for TensorBoard too; a run that is resumed goes on with it",
     )
+    parser.add_argument(
+        "--kvstore",
+        choices=KVSTORES,
+        default="device",
+        help="dist_sync: be a worker of a run that python -m d2l_alexnet.launch has started",
+    )
+    parser.add_argument(
+        "--patience",
+        type=cli.positive,
+        default=300,
+        metavar="X",
+        help="seconds to wait for other workers before giving up",
+    )
     cli.add_data_dir(parser)
     changes = parser.add_argument_group("changes to the recipe")
     changes.add_argument("--epochs", type=cli.whole(1), dest="num_epochs", metavar="N")
@@ -518,12 +555,14 @@ def main(argv=None):
     )
     args = vars(parser.parse_args(argv))
     where = {name: args.pop(name) for name in WHERE}
+    together = {name: args.pop(name) for name in TOGETHER}
     folder, out = args.pop("resume"), args.pop("out")
     given = {name: value for name, value in args.items() if value is not None}
     if folder and out:
         raise InputError(f"--out {out}: a run is resumed in its own folder; leave --out away")
     if folder:
-        return resume(folder, given, **where)
+        with join(**together) as workers:
+            return resume(folder, given, **where, workers=workers)
     recipe = RECIPES[given.pop("recipe", "lecture")]
     largest = LARGEST_TRAIN_SIZE[recipe.data]
     if given.get("train_size", 0) > largest:
@@ -532,7 +571,8 @@ def main(argv=None):
             f"{recipe.data}"
         )
     how = dict(seed=given.pop("seed", 0), explain_gap=given.pop("explain_gap", False), out=out)
-    return train(dataclasses.replace(recipe, **given), **how, **where)
+    with join(**together) as workers:
+        return train(dataclasses.replace(recipe, **given), **how, **where, workers=workers)
 
 
 if __name__ == "__main__":
