@@ -49,6 +49,9 @@ class Alone:
         """Give all of a training set's loader."""
         return train_iter
 
+    def even_out(self, trainer):
+        """Leave the weights of the only process as they are."""
+
     def add_up(self, figures):
         """Give the figures of the only process."""
         return figures
@@ -178,6 +181,17 @@ class Workers:
             loader.sampler, loader.batch_size, last_batch
         )
         return loader
+
+    def even_out(self, trainer):
+        """Have a trainer give all workers the same weights, and wait until they have them.
+
+        By itself it does so in its first step and does not wait: the server may then answer with
+        the first gradients instead.
+        """
+        self.watchdog.expect(STEP)
+        trainer._init_kvstore()
+        trainer._init_params()
+        mx.nd.waitall()
 
     def add_up(self, figures):
         """Add up what each worker gives, an array of the same shape.

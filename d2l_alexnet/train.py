@@ -310,6 +310,7 @@ class Learner:
     def __init__(self, net, trainer, recipe, seed, ctx, workers=ALONE):
         self.net, self.trainer, self.recipe, self.ctx = net, trainer, recipe, ctx
         self.workers = workers
+        workers.even_out(trainer)
         self._forward, self._measure, self._seed = net, loss_and_correct, seed
         self._scaled = contextlib.nullcontext
         if recipe.dtype == "float16":  # which has no numbers small enough for some gradients
