@@ -164,8 +164,11 @@ def test_it_is_committed_with_the_outputs_of_one_run_of_all_cells(name):
     cells = code_cells(read(name))
     counts = [cell.execution_count for cell in cells.values()]
     assert counts == list(range(1, len(cells) + 1))
+    drawn = set(PICTURES[name])
+    if not list(NOTEBOOKS.glob("../results/cifar10-*/history.jsonl")):
+        drawn.discard("descent-code")  # which has nothing to draw before the full runs
     for cell_name, cell in cells.items():
-        assert len(pictures(cell)) == (cell_name in PICTURES[name])
+        assert len(pictures(cell)) == (cell_name in drawn)
         for picture in pictures(cell):
             assert np.ptp(np.asarray(picture)) == 255
     assert "/10000 = " in text(cells["mistakes-code"])
