@@ -304,9 +304,9 @@ def recognise(run, paths, ctx="auto"):
             cli.say(error, status=2)
             answers.append(None)
             continue
-        X = mx.nd.array(image[np.newaxis], ctx[0], np.uint8)  # (1, H, W, C)
-        X = TO_TENSOR[recipe.data](enlarge(X, recipe.resize, recipe.crop))  # (1, C, H, W)
-        y_hat = net(X).asnumpy()  # (1, classes)
+        X = mx.nd.array(image[np.newaxis], dtype=np.uint8)  # (1, H, W, C)
+        X = enlarge(X, recipe.resize, recipe.crop).as_in_context(ctx[0])  # as the loader does it
+        y_hat = net(TO_TENSOR[recipe.data](X)).asnumpy()  # (1, classes)
         answers.append(Answer(str(path), inverted, softmax(y_hat)[0], CLASSES[recipe.data]))
         print(answers[-1], flush=True)
     return answers
