@@ -7,6 +7,7 @@ results/ alone.
 from __future__ import annotations
 
 import json
+import math
 import re
 import statistics
 from dataclasses import dataclass, replace
@@ -14,12 +15,14 @@ from pathlib import Path
 
 from d2l_alexnet import cli, gap, runs
 from d2l_alexnet.history import read_history
+from d2l_alexnet.plateau import cuts
 from d2l_alexnet.recipes import LECTURE, RECIPES, Recipe
 from d2l_alexnet.runtime import InputError
 
 BEGIN = "<!-- written by python -m d2l_alexnet.report -->"
 END = "<!-- until here -->"
 NOT_RUN = "not run"
+OTHER_RATE = "at another rate"
 REACHING = (
     "**Training to reach the lecture's first and last test accuracy**, in images and minutes, the "
     "latter by what `python benchmarks/scaling.py` measured for an image in such batches:"
@@ -119,6 +122,9 @@ def table(head, rows):
 def comparison(recipe, all_runs):
     """Set a recipe's published figures and ours side by side, epoch by epoch.
 
+    Where the learning rate was cut, an epoch is set beside the one of ours that lies as far from
+    our own cut.
+
     Parameters
     ----------
     recipe : Recipe
@@ -133,6 +139,8 @@ def comparison(recipe, all_runs):
         head += [f"*measured*, seed {run.seed}" for run in ours] or ["*measured*"]
     rows = []
     for published in recipe.published:
+        if not published.keys() & keys:
+            continue
         row = [published["epoch"]]
         for key in keys:
             digits = 4 if key == "loss" else 3
@@ -147,10 +155,30 @@ def comparison(recipe, all_runs):
 
 def _beside(run, published, key, digits):
     """Write a figure of ours and how far it is from the published one."""
+    epoch = comparable(published["epoch"], run.recipe.published, run.history)
     for row in run.history:
-        if row["epoch"] == published["epoch"] and key in row:
-            return f"{row[key]:.{digits}f} ({row[key] - published[key]:+.{digits}f})"
-    return NOT_RUN
+        if row["epoch"] == epoch and key in row:
+            other = f", epoch {epoch}" * (epoch != published["epoch"])
+            return f"{row[key]:.{digits}f} ({row[key] - published[key]:+.{digits}f}){other}"
+    return NOT_RUN if run.history[-1]["epoch"] < published["epoch"] else OTHER_RATE
+
+
+def comparable(epoch, published, history):
+    """Find our epoch that is as long after our last cut of the learning rate as a published one.
+
+    Returns
+    -------
+    int
+        The same epoch before the first cut, and at the end. None where we had another rate.
+    """
+    if epoch == published[-1]["epoch"] or "learning_rate" not in published[0]:
+        return epoch
+    theirs, ours = ([1, *cuts(rows), math.inf] for rows in (published, history))
+    past = sum(cut <= epoch for cut in theirs) - 1
+    if past > len(ours) - 2:
+        return None
+    found = ours[past] + epoch - theirs[past]
+    return found if found < ours[past + 1] else None
 
 
 def gap_table(all_runs):

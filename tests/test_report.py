@@ -8,8 +8,8 @@ import mxnet as mx
 import pytest
 
 from d2l_alexnet import report, runs
-from d2l_alexnet.history import write_history
-from d2l_alexnet.recipes import CIFAR10_ALEXNET, LECTURE, QUICK
+from d2l_alexnet.history import read_history, write_history
+from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET, LECTURE, QUICK
 from d2l_alexnet.runtime import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +43,38 @@ def test_published_and_measured_stand_side_by_side(tmp_path):
         *("1", "1.3052", "1.2500 (-0.0552)", "0.509", "0.500 (-0.009)", "0.745", "0.755 (+0.010)"),
     ]
     assert rows[4].count("not run") == 3
+
+
+@pytest.mark.parametrize(
+    ("cuts", "epochs", "expected"),
+    [
+        ((), 22, {1: 1, 20: 20, 25: None, 50: 50}),
+        ((20, 40), 50, {10: 10, 20: None, 25: 22, 50: 50}),
+        ((30, 44), 50, {20: 20, 25: 32, 50: 50}),
+    ],
+)
+def test_epochs_are_compared_that_lie_as_far_from_the_last_cut(cuts, epochs, expected):
+    history = [
+        dict(epoch=epoch, learning_rate=0.1 / 10 ** sum(cut <= epoch for cut in cuts))
+        for epoch in range(1, epochs + 1)
+    ]
+    published = CIFAR10_CONVNET.published  # cut at 23 and 49
+    assert {e: report.comparable(e, published, history) for e in expected} == expected
+
+
+def test_a_figure_of_another_epoch_says_of_which(tmp_path):
+    make_run(tmp_path / "convnet", CIFAR10_CONVNET, [0.7] * 50)
+    path = tmp_path / "convnet/history.jsonl"
+    rows = [
+        dict(row, valid_accuracy=0.72, learning_rate=0.1 if row["epoch"] < 20 else 0.01)
+        for row in read_history(path)
+    ]
+    write_history(path, rows)
+    lines = report.comparison(CIFAR10_CONVNET, report.read_runs(tmp_path)).splitlines()
+    valid = [line.split(" | ")[4] for line in lines[2:]]
+    assert valid[2:] == [
+        *("0.720 (-0.009)", "at another rate", "0.720 (-0.049), epoch 22", "0.720 (-0.054)"),
+    ]
 
 
 def test_without_a_log_everything_is_not_run(tmp_path):

@@ -78,7 +78,11 @@ def test_what_differs_between_the_two_and_what_was_published():
     assert CIFAR10_ALEXNET.input_shape == (1, 3, 64, 64)
     assert CIFAR10_CONVNET.input_shape == (1, 3, 32, 32)
     first, *_, last = CIFAR10_ALEXNET.published
-    assert first == pytest.approx(dict(epoch=1, train_accuracy=0.186, valid_accuracy=0.192))
+    assert first == pytest.approx(
+        dict(epoch=1, learning_rate=0.1, train_accuracy=0.186, valid_accuracy=0.192)
+    )
+    assert plateau.cuts(CIFAR10_ALEXNET.published) == [33, 65]
+    assert plateau.cuts(CIFAR10_CONVNET.published) == [23, 49]
     assert (last["epoch"], last["valid_accuracy"], last["test_accuracy"]) == (200, 0.757, 0.7516)
     last = CIFAR10_CONVNET.published[-1]
     assert (last["epoch"], last["valid_accuracy"], last["test_accuracy"]) == (50, 0.774, 0.7495)
