@@ -53,7 +53,8 @@ def curves(history, published=()):
     matplotlib.figure.Figure
     """
     figure = Figure(layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.1)  # inches; long legends hang lower than it believes
+    # Inches; long legends hang lower than it believes, and a tick's label may stand at the edge.
+    figure.get_layout_engine().set(h_pad=0.1, w_pad=0.1)
     left, middle, right = figure.subplots(1, 3, width_ratios=(3, 3, 2))
     for rows, whose, style in ((history, "", {}), (published, ", published", PUBLISHED)):
         _plot(left, rows, "loss", f"running training{whose}", {**LOSS, **style})
@@ -118,14 +119,16 @@ def _plot(axes, rows, key, label, style):
             [row[key] for row in rows],
             label=label,
             markevery=math.ceil(len(rows) / MARKERS),
+            drawstyle="steps-post" if key == "learning_rate" else "default",  # it holds until cut
             **style,
         )
 
 
 def _epochs(axes, first, last):
-    """Label an axis of epochs, with room on both sides where there is but one."""
+    """Label an axis of epochs, with room on both sides for a marker, and where there is but one."""
+    room = max(0.5, 0.03 * (last - first))
     axes.set_xlabel("epoch")
-    axes.set_xlim(first - 0.5, last + 0.5)
+    axes.set_xlim(first - room, last + room)
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
 
 

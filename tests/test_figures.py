@@ -85,12 +85,25 @@ def assert_ticks_do_not_touch(axes):
 def test_curves_of_many_epochs_have_room_for_their_markers_and_ticks():
     figure = figures.curves(long_run(200, cut=33), CIFAR10_ALEXNET.published)
     texts_inside(figure)
-    assert sum(map(points_inside, figure.axes)) == 200 * (2 + 3) + 14 + 14 + 1 + 16  # rates of two more epochs
+    published = sum(len(row) - 1 for row in CIFAR10_ALEXNET.published)  # all but the epoch
+    assert sum(map(points_inside, figure.axes)) == 200 * 5 + published
     for axes in figure.axes:
         assert_ticks_do_not_touch(axes)
         for line in axes.get_lines():
             markers = len(line.get_xdata()[:: line.get_markevery()])
             assert markers == (20 if len(line.get_xdata()) == 200 else len(line.get_xdata()))
+
+
+@pytest.mark.parametrize("epochs", [5, 50, 150])
+def test_the_labels_of_curves_ticks_are_not_cut_off(epochs):
+    figure = figures.curves(long_run(epochs, cut=epochs // 2))
+    texts_inside(figure)
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        for at, label in zip(axes.get_xticks(), axes.get_xticklabels()):
+            if low <= at <= high:  # others are not drawn
+                assert label.get_window_extent().x0 >= 0
+                assert label.get_window_extent().x1 <= figure.bbox.width
 
 
 def test_runs_are_compared_with_their_rates_beside_them():
