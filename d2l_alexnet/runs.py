@@ -148,8 +148,8 @@ def describe_device(ctx):
     found, _ = gpus.find() if ctx[0].device_type == "gpu" else ([], "")
     names = [found[device.device_id].name for device in ctx] if found else []
     processors = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    threads = f"{os.environ.get('OMP_NUM_THREADS', '?')} threads"
-    return ", ".join([*names, *processors[:1], threads])
+    threads = os.environ.get("OMP_NUM_THREADS", "?")
+    return ", ".join([*names, *processors[:1], f"{threads} thread{'s' * (threads != '1')}"])
 
 
 @contextlib.contextmanager
