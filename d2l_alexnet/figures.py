@@ -80,7 +80,8 @@ def curves(history, published=()):
 def compare(histories, published):
     """Draw loss, validation accuracy and learning rate of several runs, one above the other.
 
-    An upright line stands where a run's rate was cut; what is published is hollow and dotted.
+    An upright line stands where a run's rate was cut; what is published is hollow and dotted, and
+    shown as far as the longest run goes.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ def compare(histories, published):
     for name, rows, style in (*runs, ("published", published, {**RATE, **PUBLISHED})):
         for axes, key in zip(panels, COMPARED):
             _plot(axes, rows, key, name, style)
-    _epochs(panels[-1], 1, max(rows[-1]["epoch"] for rows in (*histories.values(), published)))
+    _epochs(panels[-1], 1, max(rows[-1]["epoch"] for rows in histories.values() or [published]))
     _span_a_decade(panels[-1])
     for axes, label in zip(panels, COMPARED.values()):
         axes.set_ylabel(label)

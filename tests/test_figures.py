@@ -120,6 +120,7 @@ def test_runs_are_compared_with_their_rates_beside_them():
     published = next(line for line in accuracies.get_lines() if line.get_label() == "published")
     known = [row["epoch"] for row in CIFAR10_ALEXNET.published if "valid_accuracy" in row]
     assert list(published.get_xdata()) == known
+    assert 60 < accuracies.get_xlim()[1] < 65  # as far as ours go, not to the published 200
     assert rates.get_yscale() == "log"
     assert list(rates.get_lines()[0].get_ydata()) == [0.1] * 32 + [0.01] * 28
 
@@ -127,6 +128,7 @@ def test_runs_are_compared_with_their_rates_beside_them():
 def test_without_any_run_what_is_published_is_drawn_alone():
     texts = texts_inside(figures.compare({}, CIFAR10_ALEXNET.published))
     assert "published" in texts
+    assert "200" in texts
 
 
 @pytest.mark.parametrize(("batches", "window"), [(1, 1), (100, 6), (5000, 200)])
