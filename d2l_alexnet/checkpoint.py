@@ -17,8 +17,9 @@ import mxnet as mx
 import numpy as np
 
 from d2l_alexnet import runs
+from d2l_alexnet.params import check_weights
 from d2l_alexnet.runs import writing
-from d2l_alexnet.runtime import InputError, RunError
+from d2l_alexnet.runtime import InputError
 
 KEPT = 2
 STATE = "state"
@@ -73,9 +74,7 @@ def save(folder, net, trainer, state):
         When it cannot be written, or a weight is not finite; the earlier ones are still there.
     """
     arrays = {name: place.asnumpy() for name, place in _places(net, trainer, 0).items()}
-    bad = [name for name, array in arrays.items() if not np.isfinite(array).all()]
-    if bad:
-        raise RunError(f"step {state.steps}: {bad[0]} is no longer finite; not saved")
+    check_weights(arrays, f"step {state.steps}")
     record = json.dumps(dict(state=asdict(state), arrays=sorted(arrays)))
     arrays[STATE] = np.frombuffer(record.encode(), np.uint8)
     with writing(Path(folder, f"checkpoint-{state.steps:09d}.npz")) as partial:

@@ -31,6 +31,7 @@ RUNS = (
     dict(color="#D55E00", marker="o"),
     dict(color="#009E73", marker="^"),
 )
+DIVERGED = 2  # times what it was at first: from there on a loss leaves the picture
 COMPARED = dict(
     loss="running training loss (nats)",
     valid_accuracy="validation accuracy (fraction)",
@@ -71,6 +72,7 @@ def curves(history, published=()):
         axes.grid(alpha=0.3)
         if axes.get_lines():
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
+    _leave_out_what_diverged(left)
     _span_a_decade(right)
     legend = max(len(axes.get_lines()) for axes in figure.axes)  # lines
     figure.set_size_inches(10.5, 3.5 + 0.25 * legend)
@@ -101,6 +103,7 @@ def compare(histories, published):
         for axes, key in zip(panels, COMPARED):
             _plot(axes, rows, key, name, style)
     _epochs(panels[-1], 1, max(rows[-1]["epoch"] for rows in histories.values() or [published]))
+    _leave_out_what_diverged(panels[0])
     _span_a_decade(panels[-1])
     for axes, label in zip(panels, COMPARED.values()):
         axes.set_ylabel(label)
@@ -141,6 +144,14 @@ def _span_a_decade(axes):
         axes.set_ylim(min(values) / 4, max(values) * 4)
 
 
+def _leave_out_what_diverged(axes):
+    """Let a loss that grows beyond all measure run out of the picture, and the rest be seen."""
+    lines = [line.get_ydata() for line in axes.get_lines()]
+    limit = DIVERGED * max((values[0] for values in lines), default=0)
+    if any(max(values) > limit for values in lines):
+        axes.set_ylim(0, limit)
+
+
 def losses(losses, batches):
     """Draw the loss of every batch and its running average, by step and by epoch.
 
@@ -167,8 +178,9 @@ def losses(losses, batches):
     axes.set_ylabel("cross-entropy (nats)")
     axes.set_xlim(0, len(losses) + 1)
     axes.set_ylim(bottom=0)
+    _leave_out_what_diverged(axes)
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper right", frameon=False)
+    axes.legend(loc="upper center", frameon=False)
     to_epochs, to_steps = (lambda step: step / batches), (lambda epoch: epoch * batches)
     epochs = axes.secondary_xaxis("top", functions=(to_epochs, to_steps))
     epochs.set_xlabel("epoch")

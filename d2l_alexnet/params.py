@@ -13,7 +13,7 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 
-from d2l_alexnet.runtime import InputError
+from d2l_alexnet.runtime import InputError, RunError
 
 LIST_MAGIC, ARRAY_MAGIC, DENSE = 0x112, 0xF993FAC9, 0
 TYPES = ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8")  # by MXNet's number
@@ -49,6 +49,27 @@ def read_params(path):
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a sound .params file ({error})") from error
     return dict(zip(names, arrays))
+
+
+def check_weights(arrays, when):
+    """Refuse to save a net that training has ruined. Its loss need not show it: ReLU drops a NaN.
+
+    Parameters
+    ----------
+    arrays : dict of str to numpy.ndarray
+    when : str
+        How far the run is, for the message.
+
+    Raises
+    ------
+    RunError
+        When a value is infinite or not a number.
+    """
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise RunError(
+                f"{when}: {name} is no longer finite; not saved; start anew with a lower --lr"
+            )
 
 
 def save_params(net, path):

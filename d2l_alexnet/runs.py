@@ -19,7 +19,7 @@ import d2l_alexnet
 from d2l_alexnet import figures, gap, gpus
 from d2l_alexnet.history import write_history
 from d2l_alexnet.nets import NETS
-from d2l_alexnet.params import save_params
+from d2l_alexnet.params import check_weights, save_params
 from d2l_alexnet.recipes import LARGEST_TRAIN_SIZE, RECIPES, Recipe
 from d2l_alexnet.runtime import InputError, RunError
 
@@ -126,7 +126,13 @@ def _check(recipe):
 
 
 def write_results(out, net, recipe, history, losses):
-    """Write what was measured, pictures of it and the weights, each file whole or not at all."""
+    """Write what was measured, pictures of it and the weights, each file whole or not at all.
+
+    Raises
+    ------
+    RunError
+        When one cannot be written, or a weight is not finite; those are written last.
+    """
     with writing(out / "history.jsonl") as partial:
         write_history(partial, history)
     with writing(out / "losses.txt") as partial:
@@ -139,6 +145,8 @@ def write_results(out, net, recipe, history, losses):
     if gap.measured(history):
         with writing(out / "gap.png") as partial:
             figures.gap(history).savefig(partial, dpi=150, format="png")
+    weights = {name: p.list_data()[0].asnumpy() for name, p in net.collect_params().items()}
+    check_weights(weights, f"epoch {history[-1]['epoch']}")
     with writing(out / "net.params") as partial:
         save_params(net, partial)
 

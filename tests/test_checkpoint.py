@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
-from d2l_alexnet import checkpoint
+from d2l_alexnet import checkpoint, runs
 from d2l_alexnet.checkpoint import State
+from d2l_alexnet.history import read_history
+from d2l_alexnet.recipes import LECTURE
 from d2l_alexnet.runtime import InputError, RunError
 
 
@@ -76,13 +78,36 @@ def test_state_comes_back_to_the_last_bit(saved):
     assert state == State(steps=3, sums=[0.1 + 0.2, 1.0])
 
 
-def test_weights_that_are_not_finite_are_never_saved(saved):
+@pytest.fixture
+def ruined():
+    """Make a small net with a weight that is not a number."""
     net = small_net()
     net[0].weight.set_data(mx.nd.array([[np.nan] * 4] * 3))
+    return net
+
+
+NOT_FINITE = "dense.*_weight is no longer finite; not saved; start anew with a lower --lr$"
+
+
+def test_weights_that_are_not_finite_are_never_saved(saved, ruined):
     before = [path.read_bytes() for path in saved.iterdir()]
-    with pytest.raises(RunError, match="^step 9: dense.*_weight is no longer finite; not saved$"):
-        checkpoint.save(saved, net, small_trainer(net), State(steps=9))
+    with pytest.raises(RunError, match=f"^step 9: {NOT_FINITE}"):
+        checkpoint.save(saved, ruined, small_trainer(ruined), State(steps=9))
     assert [path.read_bytes() for path in saved.iterdir()] == before
+
+
+def test_what_was_measured_is_written_even_if_the_weights_cannot_be(tmp_path, ruined):
+    """A loss may be finite when the weights are not any more: ReLU drops a NaN."""
+    row = dict(LECTURE.published[0], epoch=3)
+    with pytest.raises(RunError, match=f"^epoch 3: {NOT_FINITE}"):
+        runs.write_results(tmp_path, ruined, LECTURE, [row], [2.3])
+    assert read_history(tmp_path / "history.jsonl") == [row]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "curves.png",
+        "history.jsonl",
+        "losses.png",
+        "losses.txt",
+    ]
 
 
 def test_another_net_or_optimizer_is_refused(saved):

@@ -125,6 +125,16 @@ def test_runs_are_compared_with_their_rates_beside_them():
     assert list(rates.get_lines()[0].get_ydata()) == [0.1] * 32 + [0.01] * 28
 
 
+def test_a_loss_that_diverges_leaves_the_picture_and_the_rest_is_seen():
+    rows = long_run(40, cut=33)
+    diverged = [*rows[:-1], dict(rows[-1], loss=3e28)]
+    compared = figures.compare(dict(sound=rows, diverged=diverged), ())
+    of_batches = figures.losses([row["loss"] for row in diverged], batches=1)
+    for figure in (figures.curves(diverged), compared, of_batches):
+        texts_inside(figure)
+        assert figure.axes[0].get_ylim() == (0, 2 * rows[0]["loss"])
+
+
 def test_without_any_run_what_is_published_is_drawn_alone():
     texts = texts_inside(figures.compare({}, CIFAR10_ALEXNET.published))
     assert "published" in texts
