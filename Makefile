@@ -12,10 +12,11 @@ train: .venv/installed-$(MXNET)
 	@$(IN_VENV) -m d2l_alexnet.train --recipe quick
 	@echo "Next, the lecture's own five passes: $(IN_VENV) -m d2l_alexnet.train"
 
+# Two processes of a thread each: with a thread for each core they would get in each other's way.
 test: .venv/installed-$(MXNET)-test
 	$(IN_VENV) -m ruff check .
 	$(IN_VENV) -m ruff format --check .
-	$(IN_VENV) -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(IN_VENV) -m pytest --numprocesses 2 --dist loadfile
 
 # A kernel of .venv, even where the user has another one of that name.
 notebook: .venv/installed-$(MXNET)-notebook
