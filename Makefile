@@ -8,7 +8,7 @@ IN_VENV := .venv/bin/python
 .PHONY: train test notebook test-cu112
 
 train: .venv/installed-$(MXNET)
-	@$(IN_VENV) -m d2l_alexnet.datasets fashion-mnist
+	@$(IN_VENV) -m d2l_alexnet.data fashion-mnist
 	@$(IN_VENV) -m d2l_alexnet.train --recipe quick
 	@echo "Next, the lecture's own five passes: $(IN_VENV) -m d2l_alexnet.train"
 
@@ -27,7 +27,7 @@ test-cu112:
 	@$(find-python)
 	@$(PYTHON) -m venv .venv-cu112
 	@.venv-cu112/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[cu112]'
-	@.venv-cu112/bin/python tests/import_cu112.py
+	@.venv-cu112/bin/python tests/runtime/import_cu112.py
 
 # The virtual environment is made anew, as the two MXNets must not be installed side by side.
 .venv/installed-$(MXNET): setup.cfg pyproject.toml

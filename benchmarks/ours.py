@@ -17,7 +17,7 @@ import numpy as np
 from contestant import arguments, checksum, serve
 
 from d2l_alexnet import accuracy, data, train
-from d2l_alexnet.checkpoint import State
+from d2l_alexnet.state import State
 from d2l_alexnet.recipes import LECTURE
 from d2l_alexnet.runtime import choose_context
 

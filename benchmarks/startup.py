@@ -21,7 +21,7 @@ COMMANDS = {
     "python -m d2l_alexnet.train --help": ["-m", "d2l_alexnet.train", "--help"],
     "python -m d2l_alexnet.evaluate --help": ["-m", "d2l_alexnet.evaluate", "--help"],
     "python -m d2l_alexnet.export --help": ["-m", "d2l_alexnet.export", "--help"],
-    "python -m d2l_alexnet.launch --help": ["-m", "d2l_alexnet.launch", "--help"],
+    "python -m d2l_alexnet.distributed.launch --help": ["-m", "d2l_alexnet.distributed.launch", "--help"],
     "python -m d2l_alexnet.report --help": ["-m", "d2l_alexnet.report", "--help"],
     "python -m d2l_alexnet.runtime": ["-m", "d2l_alexnet.runtime"],
 }

@@ -4,13 +4,13 @@ Importing this package makes a plain ``import mxnet`` work on today's Python and
 MXNet every core that the process may use, so import it first.
 """
 
-import warnings
+import os
 
-from d2l_alexnet import runtime
+from d2l_alexnet.distributed import rendezvous
+from d2l_alexnet.runtime import bootstrap
 
 __version__ = "0.1.0"
 
-runtime.prepare()
-
-# For `python -m d2l_alexnet.runtime`: it has to be imported before it can be run.
-warnings.filterwarnings("ignore", "'d2l_alexnet.runtime' found in sys.modules", RuntimeWarning)
+if rendezvous.ROLE in os.environ:  # one of the processes of a distributed run
+    rendezvous.prepare()
+bootstrap.prepare()

@@ -1,145 +1,135 @@
-"""What the commands share: one line for bad input, exit statuses, number types."""
+"""What the commands share: flags, one line for bad input, exit statuses."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import signal
 import sys
-import threading
+from typing import Any, Callable, NoReturn
 
-from d2l_alexnet.runtime import InputError, RunError
-
-
-class Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the default of every option that has one."""
-
-    def _get_help_string(self, action):
-        return action.help if action.default is None else super()._get_help_string(action)
+from d2l_alexnet.errors import InputError, Interrupted, RunError
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` that says in one line what is wrong, and shows defaults in its help.
+    """An `ArgumentParser` that says in one line what is wrong.
 
     Parameters
     ----------
     module : str
         The command's module in this package.
     description : str
+    epilog : str, optional
     """
 
-    def __init__(self, module, description):
-        super().__init__(
-            prog=f"python -m d2l_alexnet.{module}",
-            description=description,
-            formatter_class=Help,
-        )
+    def __init__(self, module: str, description: str, epilog: str | None = None) -> None:
+        prog = f"python -m d2l_alexnet.{module}"
+        super().__init__(prog=prog, description=description, epilog=epilog)
 
-    def error(self, message):  # noqa: D102, argparse's own
-        self.exit(2, f"{self.prog}: {message} (--help lists what there is)\n")
+    def error(self, message: str) -> NoReturn:  # noqa: D102, argparse's own
+        self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
 
 
-def add_data_dir(parser):
-    """Add ``--data-dir``."""
-    parser.add_argument(
-        "--data-dir",
-        metavar="DIR",
-        help="folder of the data set's files; MXNet's own data folder if not given",
-    )
+def add_flags(parser: Any, options: type, *names: str, defaults: bool = True) -> None:
+    """Add a flag for each field of a dataclass that is declared with `d2l_alexnet.options.option`.
+
+    A flag that the user does not give leaves nothing in the parsed arguments.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser or argument group
+    options : type
+        The dataclass.
+    *names : str
+        Add only the flags of these fields, in the order of the class.
+    defaults : bool
+        Whether ``--help`` shows the default values.
+    """
+    for field in dataclasses.fields(options):
+        if "help" in field.metadata and (not names or field.name in names):
+            flag = field.metadata["flag"] or "--" + field.name.replace("_", "-")
+            settings = _argument(field)
+            if defaults and field.default not in (None, False):
+                settings["help"] += f" (default: {field.default})"
+            parser.add_argument(flag, dest=field.name, default=argparse.SUPPRESS, **settings)
 
 
-def add_ctx(parser):
-    """Add ``--ctx``."""
-    parser.add_argument(
-        "--ctx",
-        default="auto",
-        help="auto (the GPU if there is a usable one), cpu, gpu, gpu:N, or several: gpu:0,1",
-    )
+def take(given: dict[str, Any], options: type) -> Any:
+    """Make options of what the user gave for them, and remove it from the parsed arguments."""
+    names = [field.name for field in dataclasses.fields(options) if field.name in given]
+    return options(**{name: given.pop(name) for name in names})
 
 
-def add_num_workers(parser):
-    """Add ``--num-workers``."""
-    parser.add_argument(
-        "--num-workers",
-        type=whole(0),
-        default=4,
-        metavar="N",
-        help="processes that prepare batches, at most one a core",
-    )
+def _argument(field: dataclasses.Field) -> dict[str, Any]:
+    """Give the settings of argparse for a field."""
+    default, limits = field.default, dict(field.metadata)
+    text = limits.pop("help")
+    limits.pop("flag")
+    if isinstance(default, bool):
+        return dict(action="store_true", help=text)
+    if "choices" in limits:
+        return dict(help=text, **limits)
+    metavar = limits.pop("metavar", {int: "N", float: "X"}.get(type(default)))
+    kind = str if default is None else type(default)
+    return dict(help=text, metavar=metavar, type=number(kind, **limits) if limits else kind)
 
 
-def whole(minimum, maximum=None):
-    """Make an argparse type: a whole number from `minimum` to `maximum`, both included."""
-    span = f"a whole number from {minimum}" + (" up" if maximum is None else f" to {maximum}")
+def number(
+    kind: type,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> Callable[[str], Any]:
+    """Make an argparse type that accepts the finite numbers of a range.
 
-    def parse(text):
+    Parameters
+    ----------
+    kind : type
+        int or float.
+    minimum, maximum : number, optional
+        The smallest and the largest number that is allowed.
+    above, below : number, optional
+        Numbers that are just not allowed.
+
+    Returns
+    -------
+    callable
+        Turns a string into a number; argparse makes one line of what it raises.
+    """
+    limits = {"from": minimum, "to": maximum, "above": above, "below": below}
+    given = [f"{word} {limit}" for word, limit in limits.items() if limit is not None]
+    name = "a whole number" if kind is int else "a number"
+
+    def parse(text: str) -> Any:
         with contextlib.suppress(ValueError):
-            if minimum <= int(text) and (maximum is None or int(text) <= maximum):
-                return int(text)
-        raise argparse.ArgumentTypeError(f"{text!r} is not {span}")
+            value = kind(text)
+            if in_range(value, minimum, maximum, above, below):
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not {name} {' '.join(given)}")
 
     return parse
 
 
-def positive(text):
-    """Parse a finite number above 0, for argparse."""
-    with contextlib.suppress(ValueError):
-        if 0 < float(text) < float("inf"):
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+def in_range(
+    value: float,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> bool:
+    """Say whether a number is finite and within all limits; see `number`."""
+    return (
+        abs(value) < float("inf")
+        and (minimum is None or value >= minimum)
+        and (maximum is None or value <= maximum)
+        and (above is None or value > above)
+        and (below is None or value < below)
+    )
 
 
-class Interrupted(KeyboardInterrupt):
-    """A run that ended because it was asked to, by Ctrl-C or SIGTERM, after saving itself.
-
-    Parameters
-    ----------
-    signum : int
-    message : str
-    """
-
-    def __init__(self, signum, message):
-        super().__init__(message)
-        self.signum = signum
-
-
-class StopRequest:
-    """Note Ctrl-C and SIGTERM until the program gets to a point where it can obey.
-
-    A second one ends the process at once, or where a notebook's kernel must live on, interrupts
-    it. Signals reach the main thread alone; elsewhere nothing is changed.
-
-    Attributes
-    ----------
-    signum : int or None
-        The signal that asked for a stop.
-    """
-
-    signum = None
-
-    def __enter__(self):
-        self._before = {}
-        if threading.current_thread() is threading.main_thread():
-            for signum in (signal.SIGINT, signal.SIGTERM):
-                self._before[signum] = signal.signal(signum, self._note)
-        return self
-
-    def __exit__(self, *_):
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
-
-    def _note(self, signum, frame):
-        for each, before in self._before.items():
-            signal.signal(each, before if "ipykernel" in sys.modules else signal.SIG_DFL)
-        self.signum = signum
-
-    def obey(self, message):
-        """Raise `Interrupted` if a stop was asked for."""
-        if self.signum:
-            raise Interrupted(self.signum, message)
-
-
-def run(main):
+def run(main: Callable[[], Any]) -> None:
     """Run a command's `main` and end the process.
 
     The exit status is 0; 2 for bad input and 1 for a run that cannot go on, with one line each;
@@ -151,7 +141,7 @@ def run(main):
         sys.exit(say(error if str(error) else "interrupted", status_of(error)))
 
 
-def status_of(error):
+def status_of(error: BaseException) -> int:
     """Give the exit status that an exception ends a command with."""
     if isinstance(error, Interrupted):
         return 128 + error.signum
@@ -160,8 +150,8 @@ def status_of(error):
     return 2 if isinstance(error, InputError) else 1
 
 
-def say(message, status):
-    """Say in one line on standard error what went wrong; give the exit status."""
+def say(message: object, status: int) -> int:
+    """Write one line about what went wrong to standard error; give back the exit status."""
     sys.stdout.flush()  # so that this is the last line where both go to one file
     print(f"d2l_alexnet: {message}", file=sys.stderr)
     return status

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Sequence
 
 import mxnet as mx
 import numpy as np
 
-from d2l_alexnet import cli, figures, runs, runtime
-from d2l_alexnet.accuracy import split
-from d2l_alexnet.data import TO_TENSOR, enlarge, load_data
-from d2l_alexnet.datasets import CLASSES
-from d2l_alexnet.loader import closing
-from d2l_alexnet.params import load_params
-from d2l_alexnet.pictures import read_picture
-from d2l_alexnet.progress import watched
-from d2l_alexnet.runtime import InputError
-from d2l_alexnet.train import TEST_BATCH_SIZE, build_net
+from d2l_alexnet import cli, figures
+from d2l_alexnet.build import build_net, input_shape
+from d2l_alexnet.callbacks.progress import watched
+from d2l_alexnet.data import DATA_SETS
+from d2l_alexnet.data.load import load_data
+from d2l_alexnet.data.loader import closing
+from d2l_alexnet.data.pictures import read_picture
+from d2l_alexnet.data.transforms import transform_of
+from d2l_alexnet.errors import InputError
+from d2l_alexnet.metrics import split
+from d2l_alexnet.options import RunOptions
+from d2l_alexnet.recipes import Recipe
+from d2l_alexnet.run_folder.folder import writing
+from d2l_alexnet.run_folder.params import load_params
+from d2l_alexnet.run_folder.settings import read_settings
+from d2l_alexnet.runtime import devices
 
 MISTAKES = 20  # in the picture
 EPILOG = """Pictures (BMP, GIF, JPEG, PNG, PPM, WebP; any size, grey or colour) are made like those
@@ -84,7 +92,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """What a net says of a picture.
 
     Parameters
@@ -110,17 +118,18 @@ class Answer:
         return f"{self.path}{how}: {said}"
 
 
-def evaluate(run, ctx="auto", num_workers=4, data_dir=None, out=None):
+def evaluate(run: str | Path, options: RunOptions | None = None, **keywords: Any) -> Evaluation:
     """Evaluate the net of a run on all test images, print what came of it, and draw it.
 
     Parameters
     ----------
     run : path
         The run folder.
-    ctx, num_workers, data_dir
-        As for `d2l_alexnet.train.train`.
-    out : path, optional
-        Where to write confusion.png and mistakes.png; the run folder if it is not given.
+    options : RunOptions, optional
+        Of which `ctx`, `num_workers` and `data_dir` are used, and `out`: the folder for
+        confusion.png and mistakes.png; the run folder if not given.
+    **keywords
+        Fields of `RunOptions`.
 
     Returns
     -------
@@ -133,13 +142,14 @@ def evaluate(run, ctx="auto", num_workers=4, data_dir=None, out=None):
     RunError
         When a worker dies, or a picture cannot be written.
     """
-    net, recipe, ctx = load_net(run, ctx)
-    out = _folder(Path(out or run))
-    test_batch_size = max(recipe.batch_size, TEST_BATCH_SIZE)
-    train_iter, tested = load_data(recipe, test_batch_size, num_workers, 0, data_dir, ctx[0])
-    enough_memory = runtime.naming_lack_of_memory(ctx[0], test_batch_size)
+    options = dataclasses.replace(options or RunOptions(), **keywords)
+    net, recipe, ctx = load_net(run, options.ctx)
+    out = _folder(Path(options.out or run))
+    train_iter, tested = load_data(recipe, options, ctx[0])
+    test_iter = tested["test_accuracy"]
+    enough_memory = devices.explain_out_of_memory(ctx[0], test_iter.batch_size)
     with closing([train_iter, *tested.values()]), enough_memory:
-        evaluation = predict(net, tested["test_accuracy"], ctx, CLASSES[recipe.data])
+        evaluation = predict(net, test_iter, ctx, DATA_SETS[recipe.data].classes)
     print(as_text(evaluation))
     write_pictures(out, evaluation)
     return evaluation
@@ -161,13 +171,13 @@ def load_net(run, ctx="auto"):
     InputError
         When the folder does not hold a run's settings and the weights of its net.
     """
-    recipe, *_ = runs.read_settings(run)
-    ctx, _ = runtime.choose_context(ctx)
+    recipe, _ = read_settings(run)
+    devices_, _ = devices.choose_context(ctx)
     net = build_net(recipe)
-    net.infer_shape(mx.nd.zeros(recipe.input_shape))
-    load_params(net, Path(run, "net.params"), ctx)
+    net.infer_shape(mx.nd.zeros(input_shape(recipe)))
+    load_params(net, Path(run, "net.params"), devices_)
     net.hybridize(static_alloc=True, static_shape=True)
-    return net, recipe, ctx
+    return net, recipe, devices_
 
 
 def _folder(path):
@@ -219,7 +229,7 @@ def write_pictures(out, evaluation):
         mistakes=draw_answers(evaluation, evaluation.mistakes()),
     )
     for name, figure in pictures.items():
-        with runs.writing(out / f"{name}.png") as partial:
+        with writing(out / f"{name}.png") as partial:
             figure.savefig(partial, dpi=150, format="png")
 
 
@@ -273,7 +283,9 @@ def _class_line(classes, i, row):
     return f"{classes[i]:12} {images:6} {correct:7} {accuracy}  {mistaken}".rstrip()
 
 
-def recognise(run, paths, ctx="auto"):
+def classify(
+    run: str | Path, paths: Sequence[str | Path], ctx: str = "auto"
+) -> list[Prediction | None]:
     """Say what the net of a run takes pictures for; a bad picture is named and passed over.
 
     Parameters
@@ -295,47 +307,47 @@ def recognise(run, paths, ctx="auto"):
     InputError
         For a folder that does not hold a sound net.
     """
-    net, recipe, ctx = load_net(run, ctx)
-    answers = []
+    net, recipe, devices_ = load_net(run, ctx)
+    dataset = DATA_SETS[recipe.data]
+    if not dataset.from_picture:
+        raise InputError(f"{run}: {dataset.title} does not say how to make its images of pictures")
+    transform, predictions = transform_of(recipe, dataset), []
     for path in paths:
         try:
-            image, inverted = read_picture(path, recipe.data)
+            image, inverted = read_picture(path, dataset.from_picture)
         except InputError as error:
             cli.say(error, status=2)
-            answers.append(None)
+            predictions.append(None)
             continue
         X = mx.nd.array(image[np.newaxis], dtype=np.uint8)  # (1, H, W, C)
-        X = enlarge(X, recipe.resize, recipe.crop).as_in_context(ctx[0])  # as the loader does it
-        y_hat = net(TO_TENSOR[recipe.data](X)).asnumpy()  # (1, classes)
-        answers.append(Answer(str(path), inverted, softmax(y_hat)[0], CLASSES[recipe.data]))
-        print(answers[-1], flush=True)
-    return answers
+        X = transform.to_tensor(transform.on_cpu(X).as_in_context(devices_[0]))
+        probabilities = softmax(net(X).asnumpy())[0]  # (classes,)
+        predictions.append(Prediction(str(path), inverted, probabilities, dataset.classes))
+        print(predictions[-1], flush=True)
+    return predictions
 
 
-def main(argv=None):
-    """Read the command line, evaluate a run's net, and return what came of it."""
-    parser = cli.Parser("evaluate", "Evaluate a trained net on the test images, or on pictures.")
-    parser.epilog = EPILOG
+def main(argv: Sequence[str] | None = None) -> Evaluation | list[Prediction | None]:
+    """Read the command line, evaluate a run's net, and return the result."""
+    description = "Evaluate a trained net on the test images, or classify pictures."
+    parser = cli.Parser("evaluate", description, EPILOG)
     parser.add_argument("run", metavar="RUN", help="run folder: args.json and net.params")
     parser.add_argument(
-        "--images",
-        nargs="+",
-        metavar="FILE",
-        help="say what these are instead; - is standard input",
+        "--images", nargs="+", metavar="FILE", help="classify these instead; - is standard input"
     )
     parser.add_argument(
         "--out", metavar="DIR", help="folder for confusion.png and mistakes.png; RUN if not given"
     )
-    cli.add_ctx(parser)
-    cli.add_num_workers(parser)
-    cli.add_data_dir(parser)
-    args = parser.parse_args(argv)
-    if not args.images:
-        return evaluate(args.run, args.ctx, args.num_workers, args.data_dir, args.out)
-    answers = recognise(args.run, args.images, args.ctx)
-    if None in answers:
+    cli.add_flags(parser, RunOptions, "ctx", "num_workers", "data_dir")
+    given = vars(parser.parse_args(argv))
+    run, images = given.pop("run"), given.pop("images")
+    options = cli.take(given, RunOptions)
+    if not images:
+        return evaluate(run, options)
+    predictions = classify(run, images, options.ctx)
+    if None in predictions:
         sys.exit(2)
-    return answers
+    return predictions
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from d2l_alexnet.gap import PARTS, take_apart
-from d2l_alexnet.plateau import cuts
+from d2l_alexnet.gap import PARTS, contributions
+from d2l_alexnet.history import cuts
 
 # Colours that the colour-blind can tell apart (Okabe and Ito, 2008), and markers for print.
 LOSS = dict(color="#D55E00", marker="o")
@@ -38,7 +38,7 @@ COMPARED = dict(
     learning_rate="learning rate",
 )
 PUBLISHED = dict(fillstyle="none", linestyle=":")
-PART_COLOURS = dict(dropout="#CC79A7", improvement="#56B4E9", generalisation="#E69F00")
+PART_COLOURS = dict(dropout="#CC79A7", improvement="#56B4E9", overfitting="#E69F00")
 
 
 def curves(history, published=()):
@@ -204,7 +204,7 @@ def gap(history):
     """
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.subplots()
-    epochs, parts = [row["epoch"] for row in history], [take_apart(row) for row in history]
+    epochs, parts = [row["epoch"] for row in history], [contributions(row) for row in history]
     above, below = [0.0] * len(parts), [0.0] * len(parts)
     for key, name in PARTS.items():
         heights = [part[key] for part in parts]
@@ -212,7 +212,7 @@ def gap(history):
         axes.bar(epochs, heights, 0.6, bottoms, color=PART_COLOURS[key], label=name)
         above = [high + max(h, 0) for h, high in zip(heights, above)]
         below = [low + min(h, 0) for h, low in zip(heights, below)]
-    axes.plot(epochs, [part["gap"] for part in parts], "kD", label="test minus running training")
+    axes.plot(epochs, [sum(part.values()) for part in parts], "kD", label="test minus running training")
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_ylabel("accuracy (fraction)")
     _epochs(axes, min(epochs), max(epochs))

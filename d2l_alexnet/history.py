@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from d2l_alexnet.runtime import InputError
+from d2l_alexnet.errors import InputError
 
 
 def write_history(path, rows):
@@ -46,3 +46,22 @@ def read_history(path):
             raise InputError(f"{path}, line {number}: not a row of a history") from error
         rows.append(row)
     return rows
+
+
+def cuts(history):
+    """Find the epochs that had a lower learning rate than the epoch before.
+
+    Parameters
+    ----------
+    history : sequence of dict
+        Rows of a history.
+
+    Returns
+    -------
+    list of int
+    """
+    return [
+        row["epoch"]
+        for before, row in zip(history, history[1:])
+        if row["learning_rate"] < before["learning_rate"]
+    ]

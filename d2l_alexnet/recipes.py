@@ -1,99 +1,99 @@
-"""The settings of each training run, all in one place.
+"""What each run learns: all settings in one place, and the lectures' published figures.
 
-A recipe is a frozen dataclass; ``dataclasses.replace(RECIPES["lecture"], lr=0.1)`` is another one.
+A recipe is a frozen dataclass. ``dataclasses.replace(RECIPES["lecture"], lr=0.1)`` makes another.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from d2l_alexnet.options import option
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what a net learns, the seed aside.
+    """Everything that decides what a net learns, except the seed.
 
     Parameters
     ----------
     name : str
         The recipe's name on the command line.
     data : str
-        The data set: fashion-mnist or cifar10.
-    channels : int
-        Of its images: 1 for grey, 3 for red, green and blue.
+        The data set's name in `d2l_alexnet.data.DATA_SETS`.
     net : str
         The net's name in `d2l_alexnet.nets.NETS`.
     dropout : float
-        Share of the dense layers' outputs that is left out while training.
+        Dropout probability of the dense layers.
     resize : int
-        Side of the square that images are enlarged to, in pixels.
+        Side of the square that images are resized to, in pixels.
     margin : int
-        How many pixels less the square has that is then cut out of it, with CIFAR-10: anywhere
-        for training, in the middle otherwise.
+        Images are then cropped to squares with a side of ``resize - margin`` pixels: at a random
+        place for training, in the middle otherwise.
     augment : bool
-        Whether training images are also turned, mirrored and recoloured, with CIFAR-10.
+        Whether training images are also rotated, flipped and color-jittered at random.
     train_size : int
-        How many training images a pass goes over: the first ones of the file, shuffled.
+        Number of training images in an epoch: the first ones of the file, shuffled.
     batch_size : int
-        Images per step; a gradient is the sum over a batch divided by this number, even for a
-        last batch with fewer images. With CIFAR-10 such a batch is left out.
+        Images per step. A gradient is the sum over a batch divided by this number, even for a
+        last batch with fewer images.
     num_epochs : int
-        Passes over the training images.
+        Number of epochs.
     initializer, initializer_params : str, dict
-        One of MXNet's initializers by name, and its settings.
+        The name of one of MXNet's initializers, and its settings.
     optimizer, optimizer_params : str, dict
-        One of MXNet's optimizers by name, and its settings other than the learning rate.
+        The name of one of MXNet's optimizers, and its settings other than the learning rate.
     lr : float
         Learning rate; with warm-up and decay, the highest one.
     lr_since : int
-        The epoch that `lr` is the rate of: the first, or where a resumed run was given another.
+        The epoch from which `lr` holds: 1, or where a resumed run was given another rate.
     warmup_steps : int
-        Steps over which the rate climbs from 0 to `lr`, a tenth of the run at the most.
+        Steps in which the rate rises from 0 to `lr`, at most a tenth of the run.
     decay : bool
         Whether the rate then falls linearly to 0 at the end of the run.
     plateau : dict
-        Settings of `d2l_alexnet.plateau.next_rate`, which lowers the rate when validation accuracy
-        has stopped rising; none if it is empty.
+        Settings of `d2l_alexnet.schedule.reduce_on_plateau`, which cuts the rate when validation
+        accuracy has stopped rising. If empty, the rate is not cut.
     dtype : str
-        ``float32``, or ``float16`` for mixed precision on a GPU: float16 where that is safe.
+        ``float32``, or ``float16`` for mixed precision on a GPU.
     published : tuple of dict
-        The lecture's own figures, a row per epoch with those keys of a history that are known.
+        The lecture's own figures: a row per epoch, with those keys of a history that are known.
     """
 
     name: str
     data: str = "fashion-mnist"
-    channels: int = 1
     net: str = "alexnet"
-    dropout: float = 0.5
-    resize: int = 224
+    dropout: float = option(0.5, "dropout probability of the dense layers", minimum=0, below=1)
+    resize: int = option(224, "side of the resized images, in pixels", minimum=1)
     margin: int = 0
-    augment: bool = False
-    train_size: int = 60_000
-    batch_size: int = 128
-    num_epochs: int = 5
+    augment: bool = option(
+        False, "rotate, flip and color-jitter training images too, with CIFAR-10"
+    )
+    train_size: int = option(60_000, "use only the first N training images", minimum=1)
+    batch_size: int = option(128, "images per step", minimum=1)
+    num_epochs: int = option(5, "number of epochs", flag="--epochs", minimum=1)
     initializer: str = "xavier"
     initializer_params: dict = field(default_factory=dict)
     optimizer: str = "sgd"
     optimizer_params: dict = field(default_factory=dict)
-    lr: float = 0.01
+    lr: float = option(0.01, "learning rate", above=0)
     lr_since: int = 1
     warmup_steps: int = 0
     decay: bool = False
     plateau: dict = field(default_factory=dict)
-    dtype: str = "float32"
+    dtype: str = option(
+        "float32", "float16 is mixed precision, on a GPU", choices=("float32", "float16")
+    )
     published: tuple = ()
 
     @property
-    def crop(self):
+    def crop(self) -> int:
         """Side of the images that the net is given, in pixels."""
         return max(1, self.resize - self.margin)
 
-    @property
-    def input_shape(self):
-        """What the net is given of one image: (1, C, H, W)."""
-        return (1, self.channels, self.crop, self.crop)
 
-
-def _row(epoch, loss, running_train_accuracy, test_accuracy, seconds):
+def _row(
+    epoch: int, loss: float, running_train_accuracy: float, test_accuracy: float, seconds: float
+) -> dict[str, float]:
     return dict(
         epoch=epoch,
         loss=loss,
@@ -115,10 +115,10 @@ LECTURE = Recipe(
     ),
 )
 
-# The same layers and images in some minutes on two CPU cores: one pass over a part of the images,
-# and what makes a short run learn. Initial weights for ReLUs (He et al., 2015), small batches, Adam
-# with a memory of 50 steps for the squared gradients, as there are only 300, and no dropout: in one
-# pass nothing is seen twice, so nothing can be learnt by heart.
+# The same layers and images in some minutes on two CPU cores: one epoch of 4,800 images, and settings
+# with which a short run learns. Initial weights for ReLUs (He et al., 2015). Small batches. Adam, which
+# averages squared gradients over 50 steps, as there are only 300 in all. No dropout: no image is seen
+# twice, so none can be memorised.
 QUICK = Recipe(
     name="quick",
     dropout=0.0,
@@ -134,7 +134,9 @@ QUICK = Recipe(
 )
 
 
-def _row_cifar10(epoch, learning_rate, train_percent, valid_percent, **others):
+def _row_cifar10(
+    epoch: int, learning_rate: float, train_percent: float, valid_percent: float, **others: float
+) -> dict[str, float]:
     row = dict(epoch=epoch, learning_rate=learning_rate)
     return dict(
         row, train_accuracy=train_percent / 100, valid_accuracy=valid_percent / 100, **others
@@ -142,11 +144,10 @@ def _row_cifar10(epoch, learning_rate, train_percent, valid_percent, **others):
 
 
 # STAT 453, L13.9.3, which runs in PyTorch: AlexNet on CIFAR-10, as published. One run on a GPU,
-# 48 s an epoch. Of the epochs that the rate was cut at nothing else is known.
+# 48 s per epoch. For the epochs in which the rate was cut, only the rate is known.
 CIFAR10_ALEXNET = Recipe(
     name="cifar10-alexnet",
     data="cifar10",
-    channels=3,
     net="alexnet_cifar10",
     resize=70,
     margin=6,
@@ -198,4 +199,3 @@ CIFAR10_CONVNET = replace(
 )
 
 RECIPES = {recipe.name: recipe for recipe in (LECTURE, QUICK, CIFAR10_ALEXNET, CIFAR10_CONVNET)}
-LARGEST_TRAIN_SIZE = {"fashion-mnist": 60_000, "cifar10": 45_000}

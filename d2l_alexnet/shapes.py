@@ -20,7 +20,7 @@ from mxnet.gluon import nn
 
 from d2l_alexnet import cli
 from d2l_alexnet.nets import INPUT_SHAPES, NETS
-from d2l_alexnet.runtime import InputError
+from d2l_alexnet.errors import InputError
 
 LARGEST_TRIED = 1024  # pixels a side, when looking for an input that fits
 

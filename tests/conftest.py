@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import fcntl
 import functools
 import http.server
@@ -14,9 +15,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from d2l_alexnet import cifar10 as cifar
-from d2l_alexnet import datasets
-from d2l_alexnet.runtime import InputError
+from d2l_alexnet.data import DATA_SETS
+from d2l_alexnet.data.download import default_data_dir
+from d2l_alexnet.errors import InputError
 
 # Damaged files that tests/test_fuzz.py makes for each reader.
 for profile, max_examples in (("default", 200), ("long", 5_000)):
@@ -31,31 +32,35 @@ def first_images(sets):
     return (train_images[:300], train_labels[:300]), (test_images[:70], test_labels[:70])
 
 
+def show_slices(monkeypatch, name, sets):
+    """Let a data set have its first images alone, and give them."""
+    slices = first_images(sets)
+    dataset = dataclasses.replace(DATA_SETS[name], read=lambda data_dir: slices)
+    monkeypatch.setitem(DATA_SETS, name, dataset)
+    return slices
+
+
 @pytest.fixture(scope="session")
 def fashion_mnist():
     """The real data: ((images, labels), (images, labels)), got the first time."""
-    return datasets.fashion_mnist()
+    return DATA_SETS["fashion-mnist"].read(None)
 
 
 @pytest.fixture
 def small_data(fashion_mnist, monkeypatch):
     """Let the loaders see 300 training and 70 test images, all of them real."""
-    from d2l_alexnet import data
-
-    slices = first_images(fashion_mnist)
-    monkeypatch.setattr(data, "fashion_mnist", lambda data_dir=None: slices)
-    return slices
+    return show_slices(monkeypatch, "fashion-mnist", fashion_mnist)
 
 
 @pytest.fixture(scope="session")
 def cifar10():
     """The real data: ((images, labels), (images, labels)), got once, whoever asks first."""
-    folder = cifar.default_data_dir()
+    folder = default_data_dir("cifar10")
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
-        return cifar.cifar10()
+        return DATA_SETS["cifar10"].read(None)
     except InputError as error:
         if shutil.which("npm"):
             raise
@@ -67,11 +72,7 @@ def cifar10():
 @pytest.fixture
 def small_cifar10(cifar10, monkeypatch):
     """Let the loaders see 300 training images, a tenth of them set apart, and 70 test images."""
-    from d2l_alexnet import data
-
-    slices = first_images(cifar10)
-    monkeypatch.setattr(data, "cifar10", lambda data_dir=None: slices)
-    return slices
+    return show_slices(monkeypatch, "cifar10", cifar10)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import numpy as np
 
 from d2l_alexnet import datasets
 from d2l_alexnet.history import read_history
-from d2l_alexnet.params import read_params
+from d2l_alexnet.run_folder.params import read_params
 
 # The real command and the real net, on so few real images that a run takes seconds; they are in a
 # file of their own, as reading all of them would take longer.

@@ -11,9 +11,9 @@ from PIL import Image, ImageOps
 
 from d2l_alexnet import cifar10, datasets, evaluate, runs, train
 from d2l_alexnet.evaluate import Evaluation
-from d2l_alexnet.params import save_params
+from d2l_alexnet.run_folder.params import save_params
 from d2l_alexnet.recipes import CIFAR10_CONVNET, LECTURE, QUICK
-from d2l_alexnet.runtime import InputError
+from d2l_alexnet.errors import InputError
 
 CLASSES = datasets.CLASSES["fashion-mnist"]
 TINY = dataclasses.replace(QUICK, resize=67, train_size=200, batch_size=32, warmup_steps=0)

@@ -7,7 +7,7 @@ from matplotlib.text import Text
 
 from d2l_alexnet import cifar10 as cifar
 from d2l_alexnet import figures, shapes
-from d2l_alexnet.datasets import CLASSES
+from d2l_alexnet.data.fashion_mnist import CLASSES
 from d2l_alexnet.nets import alexnet
 from d2l_alexnet.recipes import CIFAR10_ALEXNET, LECTURE
 

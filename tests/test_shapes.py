@@ -7,7 +7,7 @@ from test_nets import CIFAR10_TABLES, TABLE
 
 from d2l_alexnet import shapes
 from d2l_alexnet.nets import NETS, alexnet
-from d2l_alexnet.runtime import InputError
+from d2l_alexnet.errors import InputError
 
 MULTIPLY_ADDS = {
     "conv0": 96 * 54 * 54 * 11 * 11,

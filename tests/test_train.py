@@ -9,10 +9,10 @@ import pytest
 from mxnet import autograd, gluon
 
 from d2l_alexnet import data, train
-from d2l_alexnet.checkpoint import State
+from d2l_alexnet.state import State
 from d2l_alexnet.history import read_history
 from d2l_alexnet.recipes import LECTURE, QUICK, RECIPES
-from d2l_alexnet.runtime import InputError
+from d2l_alexnet.errors import InputError
 
 TINY = dataclasses.replace(QUICK, resize=67, train_size=200, batch_size=32, warmup_steps=0)
 

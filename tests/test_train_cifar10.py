@@ -9,9 +9,9 @@ import pytest
 from conftest import first_images
 
 from d2l_alexnet import data, plateau, train
-from d2l_alexnet.accuracy import evaluate_accuracy
+from d2l_alexnet.metrics import evaluate_accuracy
 from d2l_alexnet.history import read_history
-from d2l_alexnet.params import read_params
+from d2l_alexnet.run_folder.params import read_params
 from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET
 
 EVERY_STEP = 1e-9  # minutes between two checkpoints

@@ -1,0 +1,59 @@
+"""A picture in a notebook's cell that grows while a net trains."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from d2l_alexnet import figures
+from d2l_alexnet.callbacks.base import Callback
+from d2l_alexnet.state import Training
+
+SECONDS_BETWEEN_PICTURES = 3
+
+
+class LiveCurves(Callback):
+    """Draw loss and accuracy by epoch while a net trains; outside of a notebook, do nothing.
+
+    Examples
+    --------
+    ``train(RECIPES["quick"], callbacks=[LiveCurves()])`` in a notebook's cell.
+    """
+
+    def on_train_begin(self, training: Training) -> None:
+        """Show an empty picture, if this is a notebook."""
+        self._points: list[dict[str, float]] = []
+        self._handle, self._last = _show(figures.live([], [])), 0.0
+
+    def on_epoch_begin(self, training: Training, images: int) -> None:
+        """Note how long the epoch is."""
+        self._images = images
+
+    def on_batch_end(self, training: Training) -> None:
+        """Add a point, and draw again every few seconds."""
+        if self._handle and training.means:
+            epochs = training.state.epoch - 1 + training.running.images / self._images
+            self._points.append(dict(training.means, epoch=epochs))
+            if time.monotonic() - self._last >= SECONDS_BETWEEN_PICTURES:
+                self._draw(training)
+
+    def on_epoch_end(self, training: Training, row: dict[str, Any]) -> None:
+        """Draw again, with the test accuracy."""
+        if self._handle:
+            self._draw(training)
+
+    def _draw(self, training: Training) -> None:
+        self._handle.update(figures.live(self._points, training.state.history))
+        self._last = time.monotonic()
+
+
+def _show(figure: Any) -> Any:
+    """Show a picture in the running notebook's cell; give its handle, or None elsewhere."""
+    try:
+        from IPython import display, get_ipython
+    except ImportError:
+        return None
+    shell = get_ipython()
+    if shell is None or "IPKernelApp" not in shell.config:
+        return None
+    return display.display(figure, display_id=True)

@@ -1,0 +1,276 @@
+"""Gluon's loader and its workers: how many there are, what they hand over, how they end."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import multiprocessing.pool
+import os
+import pickle
+import shutil
+import signal
+import sys
+import types
+import weakref
+from pathlib import Path
+from typing import Any, Iterable, Iterator, Sequence
+
+import mxnet as mx
+from mxnet import gluon
+from mxnet.gluon.data import dataloader
+
+from d2l_alexnet.data.samplers import ShardedSampler
+from d2l_alexnet.data.transforms import Transform, as_nd
+from d2l_alexnet.errors import InputError, RunError
+from d2l_alexnet.runtime.cores import usable_cores
+from d2l_alexnet.runtime.signals import blocked_signals
+
+WORKER_NICENESS = 10  # more than ours: a tenth of its weight, where they compete
+
+
+@contextlib.contextmanager
+def closing(loaders):
+    """End the workers of all loaders when the block ends."""
+    try:
+        yield
+    finally:
+        for loader in loaders:
+            loader.close()
+
+
+def fit_cores(num_workers):
+    """Lower a number of workers to one a core at the most, and none on Windows."""
+    return 0 if sys.platform == "win32" else min(num_workers, usable_cores())
+
+
+def fit_shared_memory(num_workers, batch_bytes, folder="/dev/shm"):
+    """Lower the number of workers that hand over batches in shared memory to what it has room for.
+
+    Parameters
+    ----------
+    num_workers : int
+        As many as are wanted.
+    batch_bytes : int
+        Size of a batch.
+    folder : path
+        Where shared memory is mounted; in a container it is often small.
+
+    Returns
+    -------
+    num_workers : int
+    prefetch : int
+        How many batches to ask for ahead.
+    """
+    prefetch = 2 * num_workers
+    if not num_workers or not Path(folder).exists():
+        return num_workers, prefetch
+    free = shutil.disk_usage(folder).free
+    room = free // batch_bytes - 3  # one more is asked for with each taken, two are in use
+    if room >= prefetch:
+        return num_workers, prefetch
+    fewer = (min(num_workers, room + 1), room) if room >= 1 else (0, 0)
+    print(
+        f"{folder} has {free / 2**20:.0f} MiB free, a batch takes {batch_bytes / 2**20:.1f} MiB: "
+        f"{fewer[0]} workers, {fewer[1]} batches ahead, instead of {num_workers} and {prefetch}"
+    )
+    return fewer
+
+
+class DataLoader(gluon.data.DataLoader):
+    """Gluon's loader, which notices when a worker dies and ends its workers when it is closed.
+
+    Gluon's own waits two minutes for the batch of a dead worker. It ends its workers when it is
+    garbage-collected, but in a notebook the traceback of an interrupted cell keeps it alive.
+
+    Parameters
+    ----------
+    dataset : gluon.data.Dataset
+    batch_size : int
+    sampler : gluon.data.Sampler
+        Gives the order of the samples.
+    transform : Transform
+        Its `batchify` runs in the workers. A NumPy array comes from there through a pipe, an
+        MXNet array in shared memory. Its `on_cpu` runs in this process, its `to_tensor` on `ctx`.
+    ctx : mxnet.Context
+        Where batches are delivered. To a GPU they are copied from page-locked memory, while it
+        computes.
+    last_batch, **settings
+        As for Gluon's.
+
+    Attributes
+    ----------
+    images : int
+        Images in an epoch.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int,
+        sampler: Any,
+        transform: Transform,
+        ctx: Any,
+        last_batch: str = "keep",
+        **settings: Any,
+    ) -> None:
+        settings.update(last_batch=last_batch, batchify_fn=transform.batchify)
+        # The workers inherit the blocked mask, and serve until the run is saved.
+        with blocked_signals():
+            super().__init__(dataset, batch_size, sampler=sampler, **settings)
+        self.dataset, self.images = dataset, len(dataset)
+        if last_batch == "discard":
+            self.images = len(self) * batch_size
+        self.batch_size, self.sampler, self.last_batch = batch_size, sampler, last_batch
+        self.transform, self._ctx = transform, ctx
+        self.workers = _take_workers(self._worker_pool) if self._worker_pool else []
+        niceness = min(19, os.getpriority(os.PRIO_PROCESS, 0) + WORKER_NICENESS)
+        for worker in self.workers:  # the net comes first: a batch may take them a whole step
+            os.setpriority(os.PRIO_PROCESS, worker.pid, niceness)
+        self._end_workers = weakref.finalize(self, _end, self._worker_pool, self.workers)
+
+    def from_batch(self, epoch, batch):
+        """Iterate over a pass of a `Shuffle`, counted from 1, without its first batches."""
+        self.sampler.epoch, self.sampler.skip = epoch, batch * self.batch_size
+        return iter(self)
+
+    def __iter__(self) -> Iterator:
+        for X, y in super().__iter__():  # (N, H, W, C), (N,)
+            X = self._deliver(self.transform.on_cpu(as_nd(X)))
+            # Convert to float32 last: it takes four times the bytes.
+            yield self.transform.to_tensor(X), self._deliver(as_nd(y))
+
+    def _deliver(self, array: Any) -> Any:
+        if self._ctx.device_type == "gpu":
+            array = array.as_in_context(mx.cpu_pinned())
+        return array.as_in_context(self._ctx)
+
+    def _prefetch_iter(self):
+        if not self.workers:
+            return super()._prefetch_iter()
+        return WatchedIter(
+            self._worker_pool,
+            self._batchify_fn,
+            self._batch_sampler,
+            prefetch=self._prefetch,
+            data_loader=self,
+        )
+
+    def first(self, images: int, batch_size: int) -> DataLoader:
+        """Make a loader of the first images, in their own order, with the same workers.
+
+        Images that are changed at random are changed as in the last epoch of this loader.
+        """
+        images = min(images, len(self.dataset))
+        return self._with_sampler(self.sampler.in_order(images), batch_size, images)
+
+    def shard(self, rank: int, size: int) -> DataLoader:
+        """Make a loader of one worker's part of each batch, with the same worker processes.
+
+        Parameters
+        ----------
+        rank, size : int
+            Which worker, counted from 0, of how many.
+
+        Returns
+        -------
+        DataLoader
+            Its `images` are still the images of all workers.
+
+        Raises
+        ------
+        InputError
+            When a batch cannot be split into equal parts.
+        """
+        if size == 1:
+            return self
+        for images in (self.batch_size, self.images % self.batch_size):
+            if images % size:
+                raise InputError(
+                    f"--batch-size {self.batch_size}: a batch of {images} images cannot be split "
+                    f"equally among {size} workers; choose another"
+                )
+        sampler = ShardedSampler(self.sampler, self.batch_size, rank, size)
+        return self._with_sampler(sampler, self.batch_size // size, self.images)
+
+    def _with_sampler(self, sampler: Any, batch_size: int, images: int) -> DataLoader:
+        """Make a loader with the same workers and another sampler."""
+        loader = copy.copy(self)
+        loader.sampler, loader.batch_size, loader.images = sampler, batch_size, images
+        last_batch = self.last_batch if isinstance(sampler, ShardedSampler) else "keep"
+        loader._batch_sampler = gluon.data.BatchSampler(sampler, batch_size, last_batch)
+        return loader
+
+    def check_workers(self, patience=0):
+        """Raise `RunError` if a worker has died, or dies within some seconds."""
+        for worker in self.workers:
+            worker.join(patience)
+            if worker.exitcode is not None:
+                raise RunError(_cause_of_death(worker.exitcode))
+
+    def __del__(self):
+        """Leave the workers to `close` and to the finalizer, which also runs at exit."""
+
+    def close(self):
+        """End the worker processes; the loader is of no use afterwards."""
+        self._end_workers()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def _take_workers(pool):
+    """Take the workers out of a pool's own care, in which it would replace those that die.
+
+    Its thread forks for that at any moment, MXNet stops its engine before a fork, and whoever is
+    waiting for the engine then waits forever.
+    """
+    workers = list(pool._pool)
+    pool._pool[:] = [types.SimpleNamespace(exitcode=None) for _ in workers]  # look alive
+    return workers
+
+
+def _end(pool, workers):
+    """End a pool's workers at once; its own `terminate` can wait forever for a lock they hold."""
+    if not pool:
+        return
+    pool._terminate.cancel()
+    for part in (pool, pool._worker_handler, pool._task_handler, pool._result_handler):
+        part._state = multiprocessing.pool.TERMINATE
+    for worker in workers:
+        worker.kill()
+        worker.join()
+
+
+class WatchedIter(dataloader._MultiWorkerIter):
+    """Gluon's iterator, which looks after the workers while it waits for a batch."""
+
+    def __next__(self):
+        self._push_next()
+        if not self._data_buffer:
+            raise StopIteration
+        answer = self._data_buffer.pop(self._rcvd_idx)
+        self._rcvd_idx += 1
+        self._data_loader.check_workers()
+        while not answer.ready():
+            answer.wait(1)  # second
+            self._data_loader.check_workers()
+        try:
+            return pickle.loads(answer.get())
+        except (EOFError, OSError):  # shared memory is asked for from the worker that filled it
+            self._data_loader.check_workers(patience=1)
+            raise
+
+
+def _cause_of_death(exitcode):
+    """Say how a worker died, of what, most likely, and what helps."""
+    if exitcode >= 0:
+        return f"a loader's worker ended with status {exitcode}; try --num-workers 0"
+    name = signal.Signals(-exitcode).name
+    cause = {
+        "SIGKILL": "most likely the machine ran out of memory; use a smaller --batch-size or",
+        "SIGBUS": "shared memory (/dev/shm) is full; make it larger, or use",
+    }.get(name, "try")
+    return f"a loader's worker was killed by {name}: {cause} --num-workers 0"

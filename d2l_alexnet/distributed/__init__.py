@@ -1,0 +1,1 @@
+"""Several processes that train one net, over MXNet's own parameter server."""

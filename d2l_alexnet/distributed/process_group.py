@@ -1,0 +1,208 @@
+"""The processes that train one net together, as one of them sees them.
+
+The training loop is the same for one process and for many: it asks a `SingleProcess` or a
+`ProcessGroup` to sum arrays over the processes, and which of them it is. Start many with
+``python -m d2l_alexnet.distributed.launch``.
+
+Every worker computes the gradients of its part of each batch, the server sums them, and every
+worker takes the same step with the sum. The first worker writes the run folder and tests the net.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import mxnet as mx
+import numpy as np
+
+from d2l_alexnet import cli
+from d2l_alexnet.distributed import rendezvous
+from d2l_alexnet.distributed.watchdog import Watchdog
+from d2l_alexnet.errors import InputError
+from d2l_alexnet.options import DistributedOptions
+
+FIRST_KEY = 1_000_000  # of ours in the parameter server; the trainer numbers its own from 0
+CHUNK = 2**16  # values sent at once
+STEP = "the other workers have not made this step"
+SECONDS_TO_START = 60  # others may take at least so long: each has to load MXNet first
+
+
+class SingleProcess:
+    """A group of one process: it has the interface of `ProcessGroup`, and sends nothing.
+
+    Attributes
+    ----------
+    rank : int
+        Which process this is, counted from 0.
+    size : int
+        How many there are.
+    kvstore : str or mxnet.kv.KVStore
+        For the trainer.
+    """
+
+    rank, size = 0, 1
+    kvstore: Any = "device"
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the run folder: the first one does."""
+        return self.rank == 0
+
+    def all_reduce(self, array: Any) -> Any:
+        """Sum an array over all processes."""
+        return array
+
+    def broadcast(self, array: Any) -> None:
+        """Overwrite an array with the first process's."""
+
+    def broadcast_object(self, make: Callable[[], Any]) -> Any:
+        """Have the first process call `make`, and give all processes what it returns."""
+        return make()
+
+    def broadcast_weights(self, trainer: Any) -> None:
+        """Give all processes the first one's weights."""
+
+
+SINGLE_PROCESS = SingleProcess()
+
+
+@contextlib.contextmanager
+def join(options: DistributedOptions) -> Iterator[SingleProcess]:
+    """Join the group of processes that train together; a group of one needs no others.
+
+    Parameters
+    ----------
+    options : DistributedOptions
+
+    Yields
+    ------
+    SingleProcess or ProcessGroup
+
+    Raises
+    ------
+    InputError
+        When the environment does not say where the others are.
+    """
+    if options.kvstore == "device":
+        yield SINGLE_PROCESS
+        return
+    if rendezvous.ROLE not in os.environ:
+        raise InputError(
+            f"--kvstore {options.kvstore}: {rendezvous.ROLE} is not set; "
+            "python -m d2l_alexnet.distributed.launch starts all processes of a run"
+        )
+    try:
+        group = ProcessGroup(options)
+        with contextlib.ExitStack() as stack:
+            if not group.is_main:  # all would print the same
+                silence = stack.enter_context(Path(os.devnull).open("w"))
+                stack.enter_context(contextlib.redirect_stdout(silence))
+            yield group
+        group.watchdog.stop()
+    except BaseException as error:
+        # MXNet would wait at exit for the other workers, which wait for this one.
+        atexit.register(os._exit, cli.status_of(error))
+        raise
+
+
+class ProcessGroup(SingleProcess):
+    """The workers of a distributed run, as one of them sees them.
+
+    Parameters
+    ----------
+    options : DistributedOptions
+    """
+
+    def __init__(self, options: DistributedOptions) -> None:
+        self.watchdog = Watchdog(max(options.patience, SECONDS_TO_START))
+        scheduler = os.environ[rendezvous.HOST], os.environ[rendezvous.PORT]
+        self.watchdog.expect("not all of the other processes have come to {}:{}".format(*scheduler))
+        self.watchdog.start()
+        self.kvstore = mx.kv.create(options.kvstore)
+        self._buffers: dict[tuple, tuple] = {}
+        self.watchdog.listen(self.kvstore, options.patience)
+        self.size = self.kvstore.num_workers
+        self.rank = int(os.environ.get(rendezvous.RANK, self.kvstore.rank))
+        self._check_ranks()
+
+    def _check_ranks(self) -> None:
+        present = self.all_reduce(mx.nd.one_hot(mx.nd.array([self.rank]), self.size)).asnumpy()
+        if (present != 1).any():
+            raise InputError(f"{rendezvous.RANK}: each worker needs one of its own, or none any")
+
+    def all_reduce(self, array: Any) -> Any:
+        """Sum an array of the same shape over all workers.
+
+        Parameters
+        ----------
+        array : mxnet.nd.NDArray
+            float32 or float64.
+
+        Returns
+        -------
+        mxnet.nd.NDArray
+            The sum, on the same device. It may not be computed yet.
+        """
+        self.watchdog.expect(STEP)
+        return self._sum(array)
+
+    def _sum(self, array: Any) -> Any:
+        kind = array.shape, array.dtype
+        if kind not in self._buffers:
+            self._buffers[kind] = FIRST_KEY + len(self._buffers), mx.nd.zeros_like(array)
+            self.kvstore.init(*self._buffers[kind])
+        # One buffer for each key: the engine keeps the order of pushes only through a shared one.
+        key, buffer = self._buffers[kind]
+        buffer[:] = array
+        self.kvstore.pushpull(key, buffer, out=buffer)
+        return buffer.copy()
+
+    def broadcast(self, array: Any) -> None:
+        """Overwrite an array, float32 or float64, with the first worker's."""
+        array[:] = self.all_reduce(array if self.is_main else mx.nd.zeros_like(array))
+
+    def broadcast_object(self, make: Callable[[], Any]) -> Any:
+        """Have the first worker call `make`, and give all workers what it returns.
+
+        Parameters
+        ----------
+        make : callable
+            Returns what JSON can hold; floats arrive without rounding. The other workers wait for
+            it without a time limit, as long as the scheduler answers.
+        """
+        self.watchdog.expect(None)
+        data = b""
+        if self.is_main:
+            data = json.dumps(make()).encode()
+            self.watchdog.expect(STEP)  # the others only have to receive it
+        (length,) = self._broadcast_bytes(np.array([len(data)]), 1)
+        numbers = self._broadcast_bytes(np.frombuffer(data, np.uint8), length)
+        self.watchdog.expect(None)
+        return json.loads(numbers.astype(np.uint8).tobytes())
+
+    def _broadcast_bytes(self, numbers: np.ndarray, length: int) -> np.ndarray:
+        """Send whole numbers in pieces, as floats: the server sums nothing else."""
+        received = []
+        for start in range(0, length, CHUNK):
+            piece = np.zeros(CHUNK, np.float64)
+            if self.is_main:
+                sent = numbers[start : start + CHUNK]
+                piece[: len(sent)] = sent
+            received.append(self._sum(mx.nd.array(piece, dtype=np.float64)).asnumpy())
+        return np.concatenate(received)[:length].astype(int)
+
+    def broadcast_weights(self, trainer: Any) -> None:
+        """Give all workers the first one's weights, and wait until they have them.
+
+        The trainer broadcasts them lazily and asynchronously, in its first step. The server could
+        then answer with the first gradients instead.
+        """
+        self.watchdog.expect(STEP)
+        trainer._init_kvstore()
+        trainer._init_params()
+        mx.nd.waitall()

@@ -1,0 +1,1 @@
+"""A trained net in formats that others read."""

@@ -1,0 +1,137 @@
+"""Take a trained net out of MXNet: ``python -m d2l_alexnet.export RUN --to onnx``.
+
+What was exported is compared with the net on every test image before it gets its name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any, Callable
+
+import mxnet as mx
+import numpy as np
+from mxnet import gluon
+
+from d2l_alexnet.build import input_shape
+from d2l_alexnet.callbacks.progress import watched
+from d2l_alexnet.data.load import load_data
+from d2l_alexnet.data.loader import closing
+from d2l_alexnet.errors import InputError, RunError
+from d2l_alexnet.evaluate import load_net
+from d2l_alexnet.options import RunOptions
+from d2l_alexnet.recipes import Recipe
+from d2l_alexnet.run_folder.params import read_params
+
+TOLERANCE = 1e-4  # between logits, which are of the order of 10
+
+
+def export(
+    run: str | Path, to: str, options: RunOptions | None = None, **keywords: Any
+) -> None:
+    """Write the net of a run in another format, once that has given the same on all test images.
+
+    Parameters
+    ----------
+    run : path
+        The run folder, where the new files go too.
+    to : str
+        ``onnx`` or ``symbol``.
+    options : RunOptions, optional
+        Of which `num_workers` and `data_dir` are used.
+    **keywords
+        Fields of `RunOptions`.
+
+    Raises
+    ------
+    InputError
+        For bad input, and where what ONNX needs is not installed.
+    RunError
+        When what was exported gives something else, or cannot be written.
+    """
+    net, recipe, ctx = load_net(run, "cpu")
+    options = dataclasses.replace(options or RunOptions(), **keywords)
+    train_iter, evaluations = load_data(recipe, options, ctx[0])
+    with closing([train_iter, *evaluations.values()]):
+        try:
+            with tempfile.TemporaryDirectory(prefix="export-", dir=run) as folder:
+                predict = WRITERS[to](net, recipe, Path(folder))
+                compare(net, predict, evaluations["test_accuracy"])
+                for path in sorted(Path(folder).iterdir()):
+                    print(path.replace(Path(run, path.name)))
+        except OSError as error:
+            raise RunError(f"{run}: cannot write there ({error.strerror})") from error
+
+
+def write_onnx(net, recipe, folder):
+    """Write net.onnx into a folder.
+
+    Returns
+    -------
+    callable
+        Has the file's own runtime predict: it takes images, uint8 (N, H, W, C), and what the net
+        gets of them, and gives logits, (N, classes).
+    """
+    try:
+        import onnx
+        import onnxruntime
+
+        from d2l_alexnet.export.onnx_graph import as_onnx
+    except ImportError as error:
+        raise InputError(f"--to onnx: pip install 'd2l_alexnet[export]' first ({error})") from error
+    model = as_onnx(net, recipe)
+    opset, path = model.opset_import[0].version, folder / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    print(f"ONNX opset {opset}, accepted by the checker of onnx {onnx.__version__}")
+    print(f"Comparing MXNet {mx.__version__} and onnxruntime {onnxruntime.__version__}", flush=True)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda images, X: session.run(["logits"], {"images": images})[0]
+
+
+def write_symbol(net, recipe, folder):
+    """Write net-symbol.json and net-0000.params into a folder; otherwise as `write_onnx`."""
+    net(mx.nd.zeros(input_shape(recipe)))  # there is no graph before the first call
+    net.export(str(folder / "net"))
+    symbol, weights = folder / "net-symbol.json", folder / "net-0000.params"
+    read_params(weights)  # a disk may be full
+    with warnings.catch_warnings():  # that it does not know the type of an image, yet
+        warnings.filterwarnings("ignore", "Cannot decide type", UserWarning)
+        block = gluon.SymbolBlock.imports(str(symbol), ["data"], str(weights))
+    return lambda images, X: block(X).asnumpy()
+
+
+WRITERS = dict(onnx=write_onnx, symbol=write_symbol)
+
+
+def compare(net, predict, test_iter):
+    """Compare what was exported with the net itself on all test images, and print the figures.
+
+    Parameters
+    ----------
+    net : mxnet.gluon.Block
+    predict : callable
+        As `write_onnx` gives it.
+    test_iter : DataLoader
+        Not shuffled.
+
+    Raises
+    ------
+    RunError
+        When a logit differs by more than `TOLERANCE`.
+    """
+    images = np.stack([image for image, _ in test_iter.dataset])  # (N, H, W, C)
+    same = largest = done = 0
+    for X, y in watched(test_iter, "comparing"):
+        expected, given = net(X).asnumpy(), predict(images[done : done + len(y)], X)
+        same += (expected.argmax(axis=1) == given.argmax(axis=1)).sum()
+        largest = max(largest, np.abs(expected - given).max())
+        done += len(y)
+    figures = (
+        f"the same class for {same:,} of {done:,} test images, "
+        f"logits differ by {largest:.1e} at the most"
+    )
+    if not largest <= TOLERANCE:
+        raise RunError(f"not exported: {figures}, more than {TOLERANCE:g}")
+    print(figures, flush=True)

@@ -1,0 +1,210 @@
+"""Save where a run stands, so that a run that is killed can be resumed and learns the same.
+
+A checkpoint is one .npz file. This is NumPy's format: it holds arrays, a checksum (CRC-32) of each,
+and no code. It is written under another name, read back to compare the checksums, synced to the
+disk, and renamed. So a file of its final name is always whole. The two newest are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+
+from d2l_alexnet.distributed.process_group import SINGLE_PROCESS, SingleProcess
+from d2l_alexnet.errors import InputError
+from d2l_alexnet.run_folder.folder import writing
+from d2l_alexnet.run_folder.params import check_weights
+from d2l_alexnet.state import State
+
+KEPT = 2
+STATE = "state"
+
+
+def save(folder: str | Path, net: Any, trainer: Any, state: State) -> None:
+    """Write a checkpoint into a run folder.
+
+    Parameters
+    ----------
+    folder : path
+    net : mxnet.gluon.Block
+    trainer : mxnet.gluon.Trainer
+    state : State
+
+    Raises
+    ------
+    RunError
+        When it cannot be written, or a weight is not finite; the earlier ones are still there.
+    """
+    arrays = {name: array.asnumpy() for name, array in _named_arrays(net, trainer, 0).items()}
+    check_weights(arrays, f"step {state.steps}")
+    record = json.dumps(dict(state=asdict(state), arrays=sorted(arrays)))
+    arrays[STATE] = np.frombuffer(record.encode(), np.uint8)
+    with writing(Path(folder, f"checkpoint-{state.steps:09d}.npz")) as partial:
+        with zipfile.ZipFile(partial, "w") as file:  # np.savez complains twice of a full disk
+            for name, array in arrays.items():
+                with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+        with zipfile.ZipFile(partial) as file:
+            if file.testzip():
+                raise OSError("it reads back differently")
+    for old in find(folder)[KEPT:]:
+        old.unlink()
+
+
+def find(folder: str | Path) -> list[Path]:
+    """List the checkpoints of a run folder, the newest first."""
+    return sorted(Path(folder).glob("checkpoint-*.npz"), reverse=True)
+
+
+def load(
+    folder: Path | None, net: Any, trainer: Any, group: SingleProcess = SINGLE_PROCESS
+) -> tuple[State, list[str]]:
+    """Bring a net and its trainer to where the newest sound checkpoint of a run folder stands.
+
+    Parameters
+    ----------
+    folder : path
+        The run folder. Only the first process of a group needs it.
+    net : mxnet.gluon.Block
+        Its parameters have their shapes.
+    trainer : mxnet.gluon.Trainer
+        Has not taken a step yet.
+    group : SingleProcess or ProcessGroup
+        The first process loads the checkpoint and sends it to all.
+
+    Returns
+    -------
+    state : State
+        The initial state, if the run was stopped before its first checkpoint.
+    damaged : list of str
+        For each newer checkpoint that was skipped, what is wrong with it.
+
+    Raises
+    ------
+    InputError
+        When there are checkpoints but none is sound.
+    """
+    state, damaged = State(), []
+    if group.is_main:
+        state, damaged = _load_newest(Path(str(folder)), net, trainer)
+    if group.size > 1:
+        state = _broadcast(net, trainer, state, group)
+    return state, damaged
+
+
+def _load_newest(folder: Path, net: Any, trainer: Any) -> tuple[State, list[str]]:
+    damaged = []
+    for path in find(folder):
+        try:
+            state, arrays = read(path)
+            _restore(path, net, trainer, state, arrays)
+        except InputError as error:
+            damaged.append(str(error))
+        else:
+            return state, damaged
+    if damaged:
+        raise InputError("; ".join(damaged))
+    return State(), []
+
+
+def read(path: Path) -> tuple[State, dict[str, np.ndarray]]:
+    """Read and verify a checkpoint. No code in it is run, and no more is read than it is long.
+
+    Returns
+    -------
+    state : State
+    arrays : dict of str to numpy.ndarray
+
+    Raises
+    ------
+    InputError
+        When it is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            arrays = dict(_read_array(file, info) for info in file.infolist())
+        record = json.loads(bytes(arrays.pop(STATE)))
+        state = State(**record["state"])
+        if sorted(arrays) != record["arrays"]:  # the checksums do not cover zip's own list of files
+            raise ValueError("not all arrays are listed")
+    except Exception as error:  # a damaged file can make the readers raise anything
+        raise InputError(f"{path}: a damaged checkpoint ({error!r})") from error
+    return state, arrays
+
+
+def _read_array(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[str, np.ndarray]:
+    """Read one array; zipfile compares its checksum when the last byte has been read."""
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > info.compress_size:
+        raise ValueError(f"{info.filename} is compressed")
+    with file.open(info) as member:
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        if member.read():
+            raise ValueError(f"{info.filename} is longer than its array")
+    return info.filename[: -len(".npy")], array
+
+
+def _broadcast(net: Any, trainer: Any, state: State, group: SingleProcess) -> State:
+    """Send the first process's state and arrays to all processes of a group."""
+    state = State(**group.broadcast_object(lambda: asdict(state)))
+    for device in range(len(trainer._updaters)):
+        if state.steps and not group.is_main:
+            _make_optimizer_states(trainer, device)
+        for array in _named_arrays(net, trainer, device).values():
+            group.broadcast(array)
+    _set_steps(trainer, state)
+    return state
+
+
+def _restore(
+    path: Path, net: Any, trainer: Any, state: State, arrays: dict[str, np.ndarray]
+) -> None:
+    """Copy a checkpoint's arrays to where they belong, if they are all there and none other."""
+    for device in range(len(trainer._updaters)):
+        if state.steps:
+            _make_optimizer_states(trainer, device)
+        targets = _named_arrays(net, trainer, device)
+        shapes = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        if shapes != {name: (target.shape, target.dtype) for name, target in targets.items()}:
+            raise InputError(f"{path}: a checkpoint of another net or optimizer")
+        for name, target in targets.items():
+            mx.nd.array(arrays[name], dtype=target.dtype).copyto(target)
+    _set_steps(trainer, state)
+
+
+def _set_steps(trainer: Any, state: State) -> None:
+    trainer.optimizer.begin_num_update = trainer.optimizer.num_update = state.steps
+
+
+def _named_arrays(net: Any, trainer: Any, device: int) -> dict[str, Any]:
+    """Name all arrays of a run on one device: the net's and the optimizer's."""
+    weights = {name: p.list_data()[device] for name, p in net.collect_params().items()}
+    return {**weights, **_optimizer_states(trainer, device)}
+
+
+def _make_optimizer_states(trainer: Any, device: int) -> None:
+    """Make the arrays that the optimizer would make at its first step."""
+    updater = trainer._updaters[device]
+    for i, p in enumerate(trainer._params):
+        if p.grad_req != "null":  # batch normalisation's running averages are not learnt
+            weight = p.list_data()[device]
+            updater.states[i] = trainer.optimizer.create_state_multi_precision(i, weight)
+            updater.states_synced[i] = True
+
+
+def _optimizer_states(trainer: Any, device: int) -> dict[str, Any]:
+    """Name the arrays that the optimizer keeps for each parameter, such as its momentum.
+
+    `Trainer.save_states` would pickle the optimizer, and a pickle can hold code.
+    """
+    named = {}
+    for i, parts in trainer._updaters[device].states.items():
+        parts = parts if isinstance(parts, (tuple, list)) else [parts]
+        for j, part in enumerate(part for part in parts if part is not None):
+            named[f"{trainer._params[i].name}.{trainer.optimizer.__class__.__name__}{j}"] = part
+    return named

@@ -1,0 +1,97 @@
+"""The folder of a run: one run writes there, and every file in it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Iterator
+
+from d2l_alexnet.errors import InputError, RunError
+from d2l_alexnet.recipes import Recipe
+
+EVENTS = "tensorboard"  # folder
+PARTIAL = ".partial"  # files that are being written
+
+
+def new_folder(recipe, out=None):
+    """Choose the folder of a new run; it is refused before any work is done if it cannot be had.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    out : path, optional
+        ``runs/<recipe>-<time>`` if it is not given.
+
+    Returns
+    -------
+    pathlib.Path
+        Not made yet.
+
+    Raises
+    ------
+    InputError
+        When there is something in it, or it cannot be written.
+    """
+    out = Path(out or f"runs/{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    try:
+        out.exists()
+    except OSError as error:
+        raise InputError(f"--out {out}: {error.strerror}; name another folder") from error
+    if out.is_dir() and any(path.suffix != PARTIAL for path in out.iterdir()):
+        raise InputError(f"--out {out}: not empty; name a new folder")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: there is a file of that name; name a new folder")
+    nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"--out {out}: cannot write in {nearest}; name another folder")
+    return out
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Keep a run folder, made if need be, to oneself until the process ends, however it ends.
+
+    Raises
+    ------
+    InputError
+        When it cannot be made, or another process has it.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"--out {folder}: cannot write there ({error.strerror})") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{folder}: another run is writing there") from error
+        for left_by_a_killed_run in Path(folder).glob(f"*{PARTIAL}"):
+            left_by_a_killed_run.unlink()
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing(path):
+    """Give the name of a file to write, which then takes the place of `path`, whole or not at all.
+
+    Raises
+    ------
+    RunError
+        When that fails; the partial file is removed and `path` is as it was.
+    """
+    partial = path.with_suffix(PARTIAL)
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise RunError(f"{path}: cannot write it ({error.strerror or error})") from error

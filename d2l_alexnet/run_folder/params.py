@@ -1,0 +1,153 @@
+"""Write MXNet's .params files, and read them without trusting them.
+
+MXNet itself believes what such a file says of its own sizes. The format (`NDArray::Save` and
+`MXNDArraySave` in MXNet 1.9.1's C++) is a list of arrays followed by a list of their names.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+
+from d2l_alexnet.errors import InputError, RunError
+
+LIST_MAGIC, ARRAY_MAGIC, DENSE = 0x112, 0xF993FAC9, 0
+TYPES = ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8")  # by MXNet's number
+
+
+def read_params(path):
+    """Read a .params file.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+
+    Raises
+    ------
+    InputError
+        When it is not a whole file of dense, finite arrays with a name each.
+    """
+    try:
+        reader = _Reader(Path(path).read_bytes())
+        if reader.take("<QQ") != (LIST_MAGIC, 0):
+            raise ValueError("it does not begin as one")
+        (count,) = reader.take("<Q")
+        arrays = [reader.array() for _ in reader.counted(count)]
+        names = [reader.text() for _ in reader.counted(*reader.take("<Q"))]
+        if reader.left:
+            raise ValueError("there is more after its end")
+        if len(set(names)) != len(arrays):
+            raise ValueError("its arrays do not have a name each")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a sound .params file ({error})") from error
+    return dict(zip(names, arrays))
+
+
+def check_weights(arrays, when):
+    """Refuse to save a net that training has ruined. Its loss need not show it: ReLU drops a NaN.
+
+    Parameters
+    ----------
+    arrays : dict of str to numpy.ndarray
+    when : str
+        How far the run is, for the message.
+
+    Raises
+    ------
+    RunError
+        When a value is infinite or not a number.
+    """
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise RunError(
+                f"{when}: {name} is no longer finite; not saved; start anew with a lower --lr"
+            )
+
+
+def save_params(net, path):
+    """Write a net's weights into a .params file and read them back, as a disk may be full.
+
+    Raises
+    ------
+    OSError
+        When that fails.
+    """
+    try:
+        net.save_parameters(str(path))
+        read_params(path)
+    except (mx.MXNetError, InputError) as error:
+        raise OSError(f"it reads back damaged, is the disk full? {error!r}") from error
+
+
+def load_params(net, path, ctx):
+    """Give a net the weights of a .params file, such as a run's net.params.
+
+    Parameters
+    ----------
+    net : mxnet.gluon.Block
+        Its parameters have their shapes.
+    path : path
+    ctx : list of mxnet.Context
+
+    Raises
+    ------
+    InputError
+        When the file is not sound, or belongs to another net; the net is then as it was.
+    """
+    arrays = read_params(path)
+    for name, parameter in net._collect_params_with_prefix().items():
+        found = arrays[name].shape if name in arrays else "nothing"
+        if found != parameter.shape:
+            raise InputError(f"{path}: {name} should be of shape {parameter.shape}, found {found}")
+    net.load_parameters(str(path), ctx=ctx, ignore_extra=False)
+
+
+class _Reader:
+    """Take values off the front of some bytes; ValueError where there are too few."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    @property
+    def left(self):
+        return len(self.data) - self.at
+
+    def bytes(self, size):
+        if not 0 <= size <= self.left:
+            raise ValueError(f"{size:,} bytes promised at byte {self.at:,}, {self.left:,} left")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def take(self, layout):
+        return struct.unpack(layout, self.bytes(struct.calcsize(layout)))
+
+    def counted(self, count):
+        """Count to a number that the file gives, if that can be: an item has 8 bytes or more."""
+        if count > self.left // 8:
+            raise ValueError(f"{count:,} items promised, {self.left:,} bytes left")
+        return range(count)
+
+    def array(self):
+        magic, storage, ndim = self.take("<IiI")
+        if (magic, storage) != (ARRAY_MAGIC, DENSE) or not 1 <= ndim <= 8:
+            raise ValueError(f"no dense array before byte {self.at:,}")
+        shape = self.take(f"<{ndim}q")
+        _, _, kind = self.take("<iii")  # where it lay when it was saved: device type and number
+        if kind not in range(len(TYPES)) or min(shape) < 0:
+            raise ValueError(f"no known type before byte {self.at:,}")
+        dtype = np.dtype(TYPES[kind])
+        array = np.frombuffer(self.bytes(math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
+        if not np.isfinite(array).all():
+            raise ValueError(f"a value before byte {self.at:,} is not finite")
+        return array
+
+    def text(self):
+        return self.bytes(*self.take("<Q")).decode()

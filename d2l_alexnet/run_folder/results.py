@@ -1,0 +1,54 @@
+"""What came of a run: its history, pictures of it, and the weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Sequence
+
+import numpy as np
+
+from d2l_alexnet import figures, gap
+from d2l_alexnet.history import write_history
+from d2l_alexnet.recipes import Recipe
+from d2l_alexnet.run_folder.folder import writing
+from d2l_alexnet.run_folder.params import check_weights, save_params
+
+
+def write_results(
+    folder: Path, net: Any, recipe: Recipe, history: Sequence[dict], losses: Sequence[float]
+) -> None:
+    """Write what was measured, pictures of it and the weights, each file whole or not at all.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The run folder.
+    net : mxnet.gluon.Block
+    recipe : Recipe
+    history : sequence of dict
+        A row per epoch.
+    losses : sequence of float
+        The mean loss of each batch.
+
+    Raises
+    ------
+    RunError
+        When a file cannot be written, or a weight is not finite; the weights are written last.
+    """
+    with writing(folder / "history.jsonl") as partial:
+        write_history(partial, history)
+    with writing(folder / "losses.txt") as partial:
+        np.savetxt(partial, losses, "%.6g", header="mean loss of each batch (nats)")
+    pictures = dict(
+        losses=figures.losses(losses, batches=len(losses) / len(history)),  # batches in an epoch
+        curves=figures.curves(history, recipe.published),
+    )
+    if gap.measured(history):
+        pictures["gap"] = figures.gap(history)
+    for name, figure in pictures.items():
+        with writing(folder / f"{name}.png") as partial:
+            figure.savefig(partial, dpi=150, format="png")
+    weights = {name: p.list_data()[0].asnumpy() for name, p in net.collect_params().items()}
+    check_weights(weights, f"epoch {history[-1]['epoch']}")
+    with writing(folder / "net.params") as partial:
+        save_params(net, partial)

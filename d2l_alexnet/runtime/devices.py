@@ -1,0 +1,115 @@
+"""Which devices MXNet computes on, and why one cannot be used."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+from typing import Any, Iterator, Sequence
+
+from d2l_alexnet.errors import InputError, RunError
+from d2l_alexnet.runtime import gpus
+
+
+def choose_context(name="auto"):
+    """Turn ``--ctx`` into an MXNet context, and say why.
+
+    Parameters
+    ----------
+    name : str
+        ``auto`` (the GPU if there is a usable one), ``cpu``, ``gpu`` (``gpu:0``), ``gpu:N``, or
+        several, ``gpu:0,1``. ``cpu:0,1`` is for trying that out: the same cores twice.
+
+    Returns
+    -------
+    ctx : list of mxnet.Context
+    why : str
+        The reason for the choice, to be printed.
+
+    Raises
+    ------
+    InputError
+        For any other name, and for a GPU that is not there or cannot compute: asking for a GPU
+        never falls back to the CPU.
+    """
+    import mxnet as mx
+
+    if not re.fullmatch(r"auto|(cpu|gpu)(:\d{1,3}(,\d{1,3})*)?", name):
+        raise InputError(f"--ctx {name}: not a context; choose auto, cpu, gpu, gpu:N or gpu:N,M")
+    if name == "auto":
+        trouble = _unsupported_reason(mx.gpu())
+        return ([mx.cpu()], f"no GPU: {trouble}") if trouble else ([mx.gpu()], "the GPU computes")
+    kind, _, numbers = name.partition(":")
+    ctx = [mx.Context(kind, int(number)) for number in (numbers or "0").split(",")]
+    if len(set(ctx)) < len(ctx):
+        raise InputError(f"--ctx {name}: names a device twice")
+    for each in ctx:
+        trouble = _unsupported_reason(each) if kind == "gpu" else ""
+        if trouble:
+            raise InputError(f"--ctx {name}: {trouble}; use --ctx cpu, or auto")
+    return ctx, "asked for"
+
+
+def _unsupported_reason(ctx):
+    """Say in a clause why MXNet cannot compute on this GPU; an empty string if it can."""
+    import mxnet as mx
+
+    found, trouble = gpus.find()
+    if trouble:
+        return trouble
+    if ctx.device_id >= len(found):
+        return f"there are {len(found)} GPUs, counted from gpu:0"
+    trouble = found[ctx.device_id].trouble()
+    if trouble:
+        return trouble
+    if not mx.runtime.Features().is_enabled("CUDA"):
+        return (
+            f"this MXNet is the CPU build, and there is a {found[ctx.device_id].name}: "
+            "pip uninstall mxnet, then pip install 'd2l_alexnet[cu112]'"
+        )
+    try:
+        mx.nd.ones((1,), ctx=ctx).asnumpy()
+    except mx.MXNetError as error:
+        return str(error).strip().splitlines()[-1].strip()
+    return ""
+
+
+@contextlib.contextmanager
+def explain_out_of_memory(ctx, batch_size):
+    """Turn MXNet's pages about memory that ran out into one line.
+
+    Raises
+    ------
+    RunError
+        When memory has run out; other errors pass.
+    """
+    import mxnet as mx
+
+    try:
+        yield
+    except mx.MXNetError as error:
+        if not re.search(r"out of memory|[Aa]llocat|ALLOC_FAILED", str(error)):
+            raise
+        raise RunError(
+            f"{ctx} ran out of memory with batches of {batch_size} images, "
+            f"{_free_memory(ctx) / 2**30:.1f} GiB are free; use a smaller --batch-size or --resize"
+        ) from error
+
+
+def _free_memory(ctx):
+    """Ask how many bytes a device has left."""
+    if ctx.device_type == "gpu":
+        import mxnet as mx
+
+        return mx.context.gpu_memory_info(ctx.device_id)[0]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def describe(ctx: Sequence) -> str:
+    """Name the GPUs, if it is these that compute, the processor, and the threads that MXNet has."""
+    found, _ = gpus.find() if ctx[0].device_type == "gpu" else ([], "")
+    names = [found[device.device_id].name for device in ctx] if found else []
+    processors = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    threads = os.environ.get("OMP_NUM_THREADS", "?")
+    return ", ".join([*names, *processors[:1], f"{threads} thread{'s' * (threads != '1')}"])

@@ -1,0 +1,94 @@
+"""The learning rate of every step: warm-up and decay, and cuts when an accuracy stops rising."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import mxnet as mx
+
+from d2l_alexnet.recipes import Recipe
+
+SMALLEST_CUT = 1e-8  # of the rate; PyTorch's eps
+
+
+def warmup_and_decay(recipe: Recipe, steps: int) -> Any:
+    """Make the schedule of a recipe whose learning rate rises to `lr` and falls linearly to 0.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    steps : int
+        In the whole run.
+
+    Returns
+    -------
+    mxnet.lr_scheduler.LRScheduler
+        For the optimizer, which calls it with the number of each step.
+    """
+    return mx.lr_scheduler.PolyScheduler(
+        max_update=steps + 1,  # so that the last step still learns
+        base_lr=recipe.lr,
+        pwr=1,
+        warmup_steps=min(recipe.warmup_steps, steps // 10),
+    )
+
+
+def set_learning_rate(trainer: Any, recipe: Recipe, history: Sequence[dict]) -> None:
+    """Set the learning rate of the next epoch, if the recipe cuts it on a plateau.
+
+    Parameters
+    ----------
+    trainer : mxnet.gluon.Trainer
+    recipe : Recipe
+    history : sequence of dict
+        Rows of the finished epochs.
+    """
+    if recipe.plateau:
+        accuracies = [row["valid_accuracy"] for row in history]
+        rate = reduce_on_plateau(accuracies, recipe.lr, recipe.lr_since, **recipe.plateau)
+        trainer.set_learning_rate(rate)
+
+
+def reduce_on_plateau(
+    accuracies: Sequence[float],
+    lr: float,
+    since: int = 1,
+    factor: float = 0.1,
+    patience: int = 10,
+    threshold: float = 1e-4,
+) -> float:
+    """Give the learning rate of the next epoch: cut when an accuracy has stopped rising.
+
+    This is PyTorch's ReduceLROnPlateau as the second lecture uses it (mode "max", relative
+    threshold). It has no state: the rate follows from the history, so a resumed run has the same.
+
+    Parameters
+    ----------
+    accuracies : sequence of float
+        One of each finished epoch.
+    lr : float
+        The rate of epoch `since`.
+    since : int
+        An epoch, counted from 1. Cuts before it are not made again.
+    factor : float
+        The rate is multiplied by it after more than `patience` epochs in a row without a new best.
+    patience : int
+        Number of epochs.
+    threshold : float
+        A new best is better than the old one by more than this fraction of it.
+
+    Returns
+    -------
+    float
+    """
+    best, bad_epochs = float("-inf"), 0
+    for epoch, accuracy in enumerate(accuracies, start=1):
+        if accuracy > best * (1 + threshold):
+            best, bad_epochs = accuracy, 0
+        else:
+            bad_epochs += 1
+        if bad_epochs > patience:
+            bad_epochs = 0
+            if epoch >= since and lr - lr * factor > SMALLEST_CUT:
+                lr *= factor
+    return lr

@@ -1,0 +1,152 @@
+"""A net in training, and where its run stands between two batches."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Sequence
+
+import numpy as np
+from mxnet import gluon
+
+from d2l_alexnet.distributed.process_group import SINGLE_PROCESS, SingleProcess
+from d2l_alexnet.errors import RunError
+from d2l_alexnet.metrics import RunningSums, SplitNet, loss_and_correct
+from d2l_alexnet.recipes import Recipe
+
+# What is summed over the images of an epoch while the net learns from them.
+MEASURED = ("loss", "running_train_accuracy", "running_train_accuracy_in_predict_mode")
+
+
+@dataclass
+class State:
+    """Where a run stands between two batches.
+
+    Parameters
+    ----------
+    steps : int
+        Steps taken since the beginning.
+    epoch : int
+        The current epoch, counted from 1.
+    batches : int
+        Batches of this epoch that are done.
+    images : int
+        Images of this epoch that `sums` holds.
+    sums : float or list of float
+        Sums over these images of what is measured, see `MEASURED`; 0 at the beginning.
+    seconds, seconds_waiting : float
+        Time spent on this epoch so far, and the part of it spent waiting for the loader.
+    history : list of dict
+        Rows of the finished epochs, see `d2l_alexnet.history`.
+    losses : list of float
+        The mean loss of each batch since the beginning.
+    """
+
+    steps: int = 0
+    epoch: int = 1
+    batches: int = 0
+    images: int = 0
+    sums: float | list[float] = 0.0
+    seconds: float = 0.0
+    seconds_waiting: float = 0.0
+    history: list[dict] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+
+
+class Training:
+    """A net and all that it takes to train it. Callbacks are given this object.
+
+    Parameters
+    ----------
+    net : mxnet.gluon.HybridBlock
+        Has weights on every device of `ctx`.
+    trainer : mxnet.gluon.Trainer
+    recipe : Recipe
+    seed : int
+    ctx : list of mxnet.Context
+        Each device gets a part of every batch.
+    group : SingleProcess or ProcessGroup
+        The processes that train the net together. Each gets a part of every batch.
+    split_net : SplitNet, optional
+        The same net. It computes in the net's place, and also measures accuracy in predict mode.
+
+    Attributes
+    ----------
+    state : State
+        Where the run stands.
+    running : RunningSums
+        What has been measured in the current epoch.
+    forward : callable
+        Computes the net's output: `net` or `split_net`.
+    measure : callable
+        Measures a batch on the device: `d2l_alexnet.metrics.loss_and_correct`, or more.
+    loss : mxnet.gluon.loss.Loss
+    """
+
+    def __init__(
+        self,
+        net: Any,
+        trainer: Any,
+        recipe: Recipe,
+        seed: int,
+        ctx: Sequence,
+        group: SingleProcess = SINGLE_PROCESS,
+        split_net: SplitNet | None = None,
+    ) -> None:
+        self.net, self.trainer, self.recipe, self.seed = net, trainer, recipe, seed
+        self.ctx, self.group = ctx, group
+        self.state, self.running = State(), RunningSums()
+        self.forward = split_net or net
+        self.measure = split_net.measure if split_net else loss_and_correct
+        self.loss = gluon.loss.SoftmaxCrossEntropyLoss()
+        self.loss.hybridize(static_alloc=True, static_shape=True)
+        self._epoch_start, self._settled = 0.0, 0
+
+    def start_epoch(self) -> None:
+        """Start the clock and the sums of an epoch, or go on with those of a resumed one."""
+        self._epoch_start = time.perf_counter() - self.state.seconds
+        self.running = RunningSums(self.state.sums, self.state.images)
+        self._settled = self.state.steps
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start of the epoch."""
+        return time.perf_counter() - self._epoch_start
+
+    @property
+    def means(self) -> dict[str, float]:
+        """What has been measured in this epoch, per image; empty until a batch has been read."""
+        images = self.running.images
+        return dict(zip(MEASURED, self.running.sums / images)) if images else {}
+
+    def settle(self) -> None:
+        """Wait for the batches that are still computing, and put all sums into `state`.
+
+        Raises
+        ------
+        RunError
+            When the loss is not finite.
+        """
+        if self._settled == self.state.steps:  # `state` has them already
+            return
+        self.running.drain()
+        self.check_finite()
+        self.state.sums, self.state.images = self.running.sums.tolist(), self.running.images
+        self.state.losses = self.state.losses + self.running.batch_means
+        self.running.batch_means = []
+        self.state.seconds, self._settled = self.seconds, self.state.steps
+
+    def finish_epoch(self, row: dict) -> None:
+        """Add a row to the history, and go on to the beginning of the next epoch."""
+        state = self.state
+        history = [*state.history, row]
+        self.state = State(state.steps, state.epoch + 1, history=history, losses=state.losses)
+
+    def check_finite(self) -> None:
+        """Raise `RunError` when the loss is infinite or not a number."""
+        if not np.isfinite(self.running.sums).all():
+            raise RunError(
+                f"epoch {self.state.epoch}: the loss is no longer finite, at step "
+                f"{self.state.steps - self.running.waiting} and learning rate "
+                f"{self.trainer.learning_rate:g}; start again with a lower --lr"
+            )

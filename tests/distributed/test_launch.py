@@ -1,0 +1,350 @@
+"""Runs of several processes: real ones, over the loopback and between network namespaces."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kill_and_resume import result, write_small_run
+
+from d2l_alexnet import launch, rendezvous
+from d2l_alexnet.errors import InputError
+from d2l_alexnet.data.samplers import NumberedShuffle, Share, Shuffle
+
+# Without dropout, of which no two workers have the same; with momentum, which has to be resumed.
+RECIPE = """
+from dataclasses import replace
+from d2l_alexnet import recipes
+recipes.RECIPES["lecture"] = replace(
+    recipes.LECTURE, dropout=0.0, optimizer_params=dict(momentum=0.9)
+)
+"""
+LAUNCH = "from d2l_alexnet import cli, launch; launch.TRAIN[1:] = {code}; cli.run(launch.main)"
+SETTINGS = ["--resize", 67, "--epochs", 2, "--batch-size", 24, "--num-workers", 1]
+ONE_THREAD = dict(OMP_NUM_THREADS="1")  # another number may round otherwise
+PORT = "19876"
+ENVIRONMENT = {
+    rendezvous.ROLE: "worker",
+    rendezvous.HOST: "127.0.0.1",
+    rendezvous.PORT: PORT,
+    rendezvous.WORKERS: "2",
+    rendezvous.SERVERS: "1",
+}
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory, fashion_mnist):
+    """Write the code of a small run: 96 images, of which the last batch is a whole one."""
+    small = write_small_run(tmp_path_factory.mktemp("small"))
+    return small.replace("import d2l_alexnet\n", f"import d2l_alexnet\n{RECIPE}", 1)
+
+
+@pytest.fixture(scope="module")
+def alone(small_run, tmp_path_factory):
+    """The run folders of a small run of one process, on one device and on two, by their number."""
+    folders, processes = {}, []
+    for devices, ctx in ((1, "cpu"), (2, "cpu:0,1")):
+        folders[devices] = tmp_path_factory.mktemp("alone") / "run"
+        arguments = [*SETTINGS, "--ctx", ctx, "--out", folders[devices]]
+        command = [sys.executable, "-c", small_run, *map(str, arguments)]
+        processes.append(subprocess.Popen(command, env={**os.environ, **ONE_THREAD}))
+    assert [process.wait() for process in processes] == [0, 0]
+    return folders
+
+
+@pytest.fixture
+def start(small_run, command):
+    """Start a small run of several processes, or other code in the place of the training."""
+
+    def launch_small(*arguments, code=small_run):
+        launch_code = LAUNCH.format(code=repr(["-c", code]))
+        return command("-c", launch_code, *arguments, env={**os.environ, **ONE_THREAD})
+
+    return launch_small
+
+
+def assert_close(folder, expected):
+    """To rounding, which depends on how many images are computed with at once."""
+    (weights, rows), (expected_weights, expected_rows) = result(folder), result(expected)
+    assert weights.keys() == expected_weights.keys()
+    for name in weights:
+        found, weight = (np.frombuffer(each[name], "<f4") for each in (weights, expected_weights))
+        assert np.allclose(found, weight, rtol=1e-4, atol=5e-5)
+    assert [row.pop("loss") for row in rows] == pytest.approx(
+        [row.pop("loss") for row in expected_rows], rel=1e-5
+    )
+    for row, expected_row in zip(rows, expected_rows):
+        assert row == pytest.approx(expected_row, abs=0.02)  # one image in 70 on the edge
+
+
+def processes_of(port):
+    """Find the processes of a distributed run by the scheduler's port: role and number → ids."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            pairs = (pair.partition("=") for pair in path.read_text().split("\0"))
+            variables = {name: value for name, _, value in pairs}
+            state = (path.parent / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:  # it has just ended, or is another user's
+            continue
+        if variables.get(rendezvous.PORT) == port and state != "Z":
+            name = variables[rendezvous.ROLE] + variables.get(rendezvous.RANK, "")
+            found.setdefault(name, []).append(int(path.parent.name))
+    return found
+
+
+def read_until(process, text):
+    said = ""
+    for line in process.stdout:
+        said += line
+        if text in line:
+            return said
+    raise AssertionError(said)
+
+
+def assert_nothing_is_left(port):
+    deadline = time.monotonic() + 60
+    while processes_of(port):
+        assert time.monotonic() < deadline, processes_of(port)
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("workers", "servers"), [(2, 2), (3, 1)])
+def test_several_workers_learn_what_one_does(start, alone, tmp_path, workers, servers):
+    shape = ("--workers", workers, "--servers", servers)
+    process = start(*shape, "--", *SETTINGS, "--out", tmp_path / "run")
+    said = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, said
+    assert_close(tmp_path / "run", alone[1])
+    if workers == 2:  # of three, the order in which they are added up is open
+        assert result(tmp_path / "run") == result(alone[2])
+    lines = said.splitlines()
+    assert all(line.startswith("[worker 0] ") for line in lines), said  # the others say nothing
+    assert lines[-1].startswith("[worker 0] epoch 2, loss ")
+
+
+@pytest.mark.parametrize(
+    ("role", "name"), [("worker1", "worker 1"), ("server", "server 0"), ("scheduler", "scheduler")]
+)
+def test_the_death_of_any_process_ends_all(start, tmp_path, role, name):
+    port = str(launch.free_port())
+    many = ("--epochs", 1000, "--out", tmp_path / "run")
+    process = start("--port", port, "--", *SETTINGS, *many)
+    read_until(process, "epoch 1, loss ")
+    os.kill(min(processes_of(port)[role]), signal.SIGKILL)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert said.splitlines()[-1] == (
+        f"d2l_alexnet: {name} on localhost was killed by SIGKILL; all others were ended; to go on: "
+        "python -m d2l_alexnet.distributed.launch --workers 2 --servers 1 -- "
+        f"--resume {tmp_path / 'run'}"
+    )
+    assert_nothing_is_left(port)
+
+
+def test_ctrl_c_saves_the_run_and_it_can_be_resumed(start, alone, tmp_path):
+    port = str(launch.free_port())
+    process = start("--port", port, "--", *SETTINGS, "--out", tmp_path / "run")
+    read_until(process, "Run folder: ")
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, said
+    shape, arguments = re.search(
+        r"d2l_alexnet: stopped; to go on: python -m d2l_alexnet.distributed.launch (.*) -- (.*)\n$", said
+    ).groups()
+    assert_nothing_is_left(port)
+    process = start(*shape.split(), "--", *arguments.split())
+    said = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, said
+    assert result(tmp_path / "run") == result(alone[2])
+
+
+@pytest.fixture
+def two_machines(tmp_path):
+    """Make two network namespaces with a link; give their addresses, ssh to them, and a cutter."""
+    names = [f"d2l-{os.getpid()}-{letter}" for letter in "ab"]
+    addresses = ["10.213.87.1", "10.213.87.2"]
+    setup = [
+        *(f"ip netns add {name}" for name in names),
+        "ip -n {} link add veth type veth peer name veth netns {}".format(*names),
+        *(f"ip -n {n} addr add {a}/30 dev veth" for n, a in zip(names, addresses)),
+        *(f"ip -n {name} link set {link} up" for name in names for link in ("lo", "veth")),
+    ]
+    try:
+        if not shutil.which("ip") or any(os.system(f"{line} 2>/dev/null") for line in setup):
+            pytest.skip("this machine does not let us make network namespaces")
+        ssh = tmp_path / "ssh"
+        cases = "".join(f"{a}) name={n};;" for n, a in zip(names, addresses))
+        ssh.write_text(f'#!/bin/sh\ncase $1 in {cases} esac; shift\nip netns exec $name sh -c "$*"')
+        ssh.chmod(0o755)
+        yield addresses, ssh, lambda: os.system(f"ip -n {names[1]} link set veth down")
+    finally:
+        for name in names:
+            os.system(f"ip netns del {name} 2>/dev/null")
+
+
+def test_a_link_that_goes_down_is_noticed(two_machines, start, tmp_path):
+    addresses, ssh, cut = two_machines
+    (tmp_path / "hosts").write_text("# two of them\n" + "\n".join(addresses))
+    where = ["--hosts", tmp_path / "hosts", "--ssh", ssh, "--port", PORT]
+    for patience in (6, 60):  # a slow machine gets a second chance
+        run = tmp_path / f"run{patience}"
+        many = ["--epochs", 1000, "--patience", patience, "--out", run]
+        process = start(*where, "--", *SETTINGS, *many)
+        with contextlib.suppress(AssertionError):
+            read_until(process, "epoch 1, loss ")
+            break
+    cut()
+    said = process.communicate(timeout=300)[0]
+    assert process.returncode == 1, said
+    *_, reason, last = said.splitlines()
+    assert "] d2l_alexnet: gave up: " in reason
+    assert f" for {patience} s (--patience); is a host or link down?" in reason
+    assert re.match(r"d2l_alexnet: worker \d on 10.213.87.\d ended with status 1; all others", last)
+    assert last.endswith(f" --hosts {tmp_path / 'hosts'} --ssh {ssh} -- --resume {run}")
+    assert_nothing_is_left(PORT)
+
+
+EXCHANGE = """
+import time
+import d2l_alexnet
+import mxnet as mx
+from d2l_alexnet import distributed
+
+def slowly():
+    time.sleep(6)
+    return dict(third=1 / 3, text="x" * 100_000)
+
+with distributed.join("dist_sync", patience=4) as workers:
+    assert workers.from_first(slowly) == dict(third=1 / 3, text="x" * 100_000)
+    sums = [workers.add_up(mx.nd.array([n, workers.rank])) for n in range(300)]
+    assert [each.asnumpy().tolist() for each in sums] == [[2 * n, 1] for n in range(300)]
+"""
+
+
+def test_all_get_what_the_first_one_makes_however_long_it_takes_and_sums_keep_their_order(start):
+    process = start("--servers", 2, code=EXCHANGE)
+    assert process.communicate(timeout=120)[0] == ""
+    assert process.returncode == 0
+
+
+LONELY = """
+from d2l_alexnet import distributed
+distributed.SECONDS_TO_START = 1
+with distributed.join("dist_sync", patience=1):
+    pass
+"""
+
+
+def test_who_comes_alone_does_not_wait_for_ever(python):
+    done = python(LONELY, **ENVIRONMENT)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "d2l_alexnet: gave up: not all of the other processes have come to "
+        f"127.0.0.1:{PORT} for 1 s (--patience); is a host or link down?\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(DMLC_ROLE="boss"), "DMLC_ROLE: found 'boss', should be scheduler, server, worker"),
+        (dict(DMLC_PS_ROOT_PORT="http"), "DMLC_PS_ROOT_PORT: found 'http', should be a whole"),
+        (dict(DMLC_NUM_WORKER="0"), "DMLC_NUM_WORKER: found '0', should be a whole number from 1"),
+        (dict(DMLC_NUM_SERVER=None), "DMLC_NUM_SERVER: not set, should be a whole number from 1"),
+        (dict(DMLC_RANK="2"), "DMLC_RANK: found '2', should be a whole number from 0 to 1"),
+        (dict(DMLC_PS_ROOT_URI="no.such."), "DMLC_PS_ROOT_URI: found 'no.such.', should be a host"),
+        (dict(DMLC_PS_ROOT_URI=None), "DMLC_PS_ROOT_URI: not set, should be a host"),
+        (dict(DMLC_NODE_HOST="192.0.2.1"), "DMLC_NODE_HOST 192.0.2.1: cannot listen there"),
+    ],
+)
+def test_bad_settings_are_named(changes, message):
+    environment = {k: v for k, v in {**ENVIRONMENT, **changes}.items() if v is not None}
+    rendezvous.check(ENVIRONMENT)
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        rendezvous.check(environment)
+
+
+def test_bad_settings_end_a_process_before_mxnet_sees_them(run):
+    environment = {**os.environ, **ENVIRONMENT, rendezvous.ROLE: "server", rendezvous.PORT: "0"}
+    done = run("train", env=environment)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "d2l_alexnet: DMLC_PS_ROOT_PORT: found '0', should be a whole number from 1 to 65535\n"
+    )
+
+
+def test_a_worker_without_a_launcher_is_told_of_it(run):
+    done = run("train", "--kvstore", "dist_sync")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--kvstore dist_sync: DMLC_ROLE is not set; python -m d2l_alexnet.distributed.launch" in done.stderr
+
+
+def test_bad_input_of_the_training_ends_all_with_status_2(start, tmp_path):
+    process = start("--", *SETTINGS, "--batch-size", 25, "--out", tmp_path / "run")
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 2
+    assert "Traceback" not in said
+    assert (
+        "] d2l_alexnet: --batch-size 25: a batch of 25 images cannot be shared equally by 2 workers"
+    ) in said
+    assert re.search(r"d2l_alexnet: worker \d on localhost ended with status 2; .*\n$", said)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("# none\n\n", "there is no host in it"), ("no.such.host.\n", "'no.such.host.' is not a")],
+)
+def test_bad_host_files_are_named(text, message, tmp_path):
+    (tmp_path / "hosts").write_text(text)
+    with pytest.raises(InputError, match=message):
+        launch.read_hosts(tmp_path / "hosts")
+    with pytest.raises(InputError, match="cannot read it"):
+        launch.read_hosts(tmp_path / "none")
+
+
+def test_a_command_for_another_host_survives_its_shell(tmp_path, monkeypatch):
+    """With a folder, a variable and an argument that a shell would take apart."""
+    folder = tmp_path / "it's here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    code = "import os, sys; print(os.getcwd(), os.environ['MINE'], sys.argv[1]); sys.exit(3)"
+    command = [sys.executable, "-c", code, "$HOME 'x'"]
+    (*ssh, script), _ = launch.over_ssh(["ssh"], "host", command, dict(MINE='a "b" $c'))
+    assert ssh == ["ssh", "host"]
+    done = subprocess.run(["sh", "-c", script], stdout=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stdout) == (3, f"{folder} a \"b\" $c $HOME 'x'\n")
+
+
+def test_when_more_machines_pay_is_calculated():
+    benchmark = Path(__file__).parents[1] / "benchmarks" / "distributed.py"
+    table = subprocess.run([sys.executable, benchmark, "--table"], capture_output=True, text=True)
+    assert table.stdout.count("\n") == 2 + 6, table.stderr
+    # Alone 128 / (60,000 / 16.6) = 35 ms; with two, half of that and 187 MB / 1.25 GB/s = 150 ms.
+    assert "\n| the lecture's GPU | 10 Gbit/s | 0.21 | " in table.stdout
+
+
+@pytest.mark.parametrize("kind", [Shuffle, NumberedShuffle])
+def test_shares_of_a_batch_are_equal_and_together_the_batch(kind):
+    whole, parts = kind(22, seed=3), [Share(kind(22, seed=3), 8, rank, 2) for rank in range(2)]
+    for _ in range(2):
+        order, (first, second) = indices(whole), map(indices, parts)
+        assert order == [
+            *(first[:4] + second[:4]),
+            *(first[4:8] + second[4:8]),
+            *(first[8:] + second[8:]),
+        ]
+    assert len(parts[0]) == len(first) == len(second) == 11
+    parts[0].epoch, parts[0].skip = 2, 4
+    assert indices(parts[0]) == first[4:]
+
+
+def indices(sampler):
+    return [sample[0] if isinstance(sample, tuple) else sample for sample in sampler]

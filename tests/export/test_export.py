@@ -1,0 +1,144 @@
+import dataclasses
+import re
+import sys
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+import pytest
+from conftest import first_images
+from mxnet import gluon
+from PIL import Image
+
+from d2l_alexnet import data, export, train
+from d2l_alexnet.data.fashion_mnist import CLASSES
+from d2l_alexnet.nets import AdaptiveAvgPool2D
+from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET, LECTURE, QUICK
+from d2l_alexnet.errors import InputError, RunError
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+onnx_graph = pytest.importorskip("d2l_alexnet.export.onnx_graph")
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def session(model):
+    return onnxruntime.InferenceSession(model.SerializeToString())
+
+
+def as_model(graph):
+    imports = [onnx.helper.make_opsetid("", onnx_graph.OPSET)]
+    settings = dict(opset_imports=imports, ir_version=onnx_graph.IR_VERSION)
+    return onnx.helper.make_model(graph, **settings)
+
+
+@pytest.fixture(scope="module")
+def small_run(fashion_mnist, tmp_path_factory):
+    """Train a small run; give its folder."""
+    folder = tmp_path_factory.mktemp("small") / "run"
+    recipe = dataclasses.replace(QUICK, resize=67, train_size=64, batch_size=32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "fashion_mnist", lambda data_dir=None: first_images(fashion_mnist))
+        train.train(recipe, "cpu", num_workers=0, out=folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("recipe", "resize"),
+    [
+        (LECTURE, 224),
+        (LECTURE, 67),
+        (LECTURE, 28),
+        (CIFAR10_ALEXNET, 70),
+        (CIFAR10_ALEXNET, 75),
+        (CIFAR10_CONVNET, 32),
+    ],
+)
+def test_preprocessing_is_the_loaders_bit_for_bit(recipe, resize, small_data, request):
+    if recipe.data == "cifar10":
+        request.getfixturevalue("small_cifar10")
+    recipe = dataclasses.replace(recipe, resize=resize)
+    _, evaluations = data.load_data(recipe, 70, 0, 0, None, mx.cpu())
+    test_iter = evaluations["test_accuracy"]
+    ((X, _),) = test_iter
+    images = np.stack([image for image, _ in test_iter.dataset])
+    (tensors,) = session(as_model(onnx_graph.preprocessing(recipe))).run(None, dict(images=images))
+    assert tensors.dtype == np.float32
+    assert (tensors == X.asnumpy()).all()
+
+
+@pytest.mark.parametrize("side", [1, 4, 6, 13])
+def test_averaging_over_windows_is_translated(side):
+    net = gluon.nn.HybridSequential()
+    net.add(gluon.nn.Conv2D(2, kernel_size=1), AdaptiveAvgPool2D(6), gluon.nn.Dense(3))
+    net.initialize()
+    recipe = dataclasses.replace(CIFAR10_ALEXNET, resize=side, margin=0)
+    X = np.random.RandomState(0).rand(5, 3, side, side).astype(np.float32)
+    expected = net(mx.nd.array(X)).asnumpy()
+    (given,) = session(as_model(onnx_graph.translated(net, recipe))).run(None, dict(data=X))
+    assert np.allclose(given, expected, atol=1e-6)
+
+
+def test_a_net_of_the_second_lecture(small_cifar10, tmp_path, capsys):
+    """With batch normalisation, whose running averages are no longer those of the beginning."""
+    recipe = dataclasses.replace(CIFAR10_CONVNET, batch_size=64, num_epochs=1)
+    train.train(recipe, "cpu", num_workers=0, out=tmp_path / "run")
+    export.export(tmp_path / "run", "onnx", num_workers=0)
+    assert "\nthe same class for 70 of 70 test images, " in capsys.readouterr().out
+
+
+def test_onnx_file_answers_as_the_net_without_mxnet(small_run, small_data, python, capsys):
+    """As the README shows it."""
+    capsys.readouterr()
+    export.export(small_run, "onnx", num_workers=0)
+    checked, compared, same, path = capsys.readouterr().out.splitlines()
+    assert checked == f"ONNX opset 13, accepted by the checker of onnx {onnx.__version__}"
+    assert compared == f"Comparing MXNet 1.9.1 and onnxruntime {onnxruntime.__version__}"
+    assert same.startswith("the same class for 70 of 70 test images, logits differ by ")
+    assert path == str(small_run / "net.onnx")
+    assert not list(small_run.glob("export-*"))
+
+    _, (images, _) = small_data
+    Image.fromarray(images[0, :, :, 0]).save(small_run / "boot.png")
+    (example,) = re.findall(r"```python\n([^`]*onnxruntime[^`]*)```", README.read_text())
+    done = python(f"import os; os.chdir({str(small_run)!r})\n{example}")
+    assert done.returncode == 0, done.stderr
+    net, recipe, _ = export.load_net(small_run, "cpu")
+    X = data.enlarge(mx.nd.array(images[:1], dtype=np.uint8), recipe.resize)
+    (answer,) = net(data.to_tensor(X)).argmax(axis=1).asnumpy().astype(int)
+    assert done.stdout == f"{CLASSES['fashion-mnist'][answer]}\n"
+
+
+def test_symbol_is_mxnets_own_pair_of_files(small_run, small_data, capsys):
+    capsys.readouterr()
+    export.export(small_run, "symbol", num_workers=0)
+    same, *paths = capsys.readouterr().out.splitlines()
+    assert same == "the same class for 70 of 70 test images, logits differ by 0.0e+00 at the most"
+    assert paths == [str(small_run / name) for name in ("net-0000.params", "net-symbol.json")]
+    assert all(Path(path).exists() for path in paths)
+
+
+def test_what_gives_something_else_is_not_exported(small_run, small_data, monkeypatch):
+    def write_wrongly(net, recipe, folder):
+        predict = export.write_symbol(net, recipe, folder)
+        return lambda images, X: predict(images, X) + 1e-3
+
+    before = sorted(small_run.iterdir())
+    monkeypatch.setitem(export.WRITERS, "symbol", write_wrongly)
+    with pytest.raises(RunError, match="^not exported: the same class for 70 of 70 test images, "):
+        export.export(small_run, "symbol", num_workers=0)
+    assert sorted(small_run.iterdir()) == before
+
+
+def test_what_onnx_needs_is_named_where_it_is_not_installed(small_run, small_data, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(InputError, match=r"^--to onnx: pip install 'd2l_alexnet\[export\]' first"):
+        export.export(small_run, "onnx", num_workers=0)
+
+
+def test_a_folder_that_is_no_run_is_one_line_and_status_2(run, tmp_path):
+    done = run("export", tmp_path, "--to", "onnx")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"d2l_alexnet: {tmp_path}/args.json: not the settings of a run")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,169 @@
+"""The tables in README.md are what the committed logs say."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import mxnet as mx
+import pytest
+
+from d2l_alexnet import report, runs
+from d2l_alexnet.history import read_history, write_history
+from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET, LECTURE, QUICK
+from d2l_alexnet.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+
+
+def make_run(folder, recipe, accuracies, seed=0, explain_gap=False):
+    folder.mkdir(parents=True)
+    runs.write_settings(folder, recipe, seed, explain_gap, [mx.cpu()], num_workers=2)
+    usual = dict(loss=1.25, running_train_accuracy=0.5, seconds=60.0)
+    rows = [
+        dict(usual, epoch=n, test_accuracy=accuracy) for n, accuracy in enumerate(accuracies, 1)
+    ]
+    write_history(folder / "history.jsonl", rows)
+
+
+@pytest.mark.parametrize(
+    ("path", "write"), [("README.md", report.summary), ("results/README.md", report.details)]
+)
+def test_committed_tables_are_up_to_date(path, write):
+    text = (ROOT / path).read_text()
+    between = text.split(report.BEGIN)[1].split(report.END)[0]
+    assert between.strip() == write(ROOT / "results").strip()
+
+
+def test_published_and_measured_stand_side_by_side(tmp_path):
+    make_run(tmp_path / "lecture", LECTURE, [0.755, 0.8])
+    rows = report.comparison(LECTURE, report.read_runs(tmp_path)).splitlines()
+    assert len(rows) == 2 + 5
+    cells = [cell.strip() for cell in rows[2].split("|")[1:-1]]
+    assert cells == [
+        *("1", "1.3052", "1.2500 (-0.0552)", "0.509", "0.500 (-0.009)", "0.745", "0.755 (+0.010)"),
+    ]
+    assert rows[4].count("not run") == 3
+
+
+@pytest.mark.parametrize(
+    ("cuts", "epochs", "expected"),
+    [
+        ((), 22, {1: 1, 20: 20, 25: None, 50: 50}),
+        ((20, 40), 50, {10: 10, 20: None, 25: 22, 50: 50}),
+        ((30, 44), 50, {20: 20, 25: 32, 50: 50}),
+    ],
+)
+def test_epochs_are_compared_that_lie_as_far_from_the_last_cut(cuts, epochs, expected):
+    history = [
+        dict(epoch=epoch, learning_rate=0.1 / 10 ** sum(cut <= epoch for cut in cuts))
+        for epoch in range(1, epochs + 1)
+    ]
+    published = CIFAR10_CONVNET.published  # cut at 23 and 49
+    assert {e: report.comparable(e, published, history) for e in expected} == expected
+
+
+def test_a_figure_of_another_epoch_says_of_which(tmp_path):
+    make_run(tmp_path / "convnet", CIFAR10_CONVNET, [0.7] * 50)
+    path = tmp_path / "convnet/history.jsonl"
+    rows = [
+        dict(row, valid_accuracy=0.72, learning_rate=0.1 if row["epoch"] < 20 else 0.01)
+        for row in read_history(path)
+    ]
+    write_history(path, rows)
+    lines = report.comparison(CIFAR10_CONVNET, report.read_runs(tmp_path)).splitlines()
+    valid = [line.split(" | ")[4] for line in lines[2:]]
+    assert valid[2:] == [
+        *("0.720 (-0.009)", "at another rate", "0.720 (-0.049), epoch 22", "0.720 (-0.054)"),
+    ]
+
+
+def test_without_a_log_everything_is_not_run(tmp_path):
+    assert report.comparison(LECTURE, []).count("not run") == 15
+    # For the second lecture's nets: two accuracies, and after the last epoch that of the test.
+    assert report.details(tmp_path).count("not run") == 15 + (14 * 2 + 1) + (6 * 2 + 1)
+    assert report.summary(tmp_path).count("not run") == 3 + 2 * 2 + 3 * 6
+
+
+def test_a_run_is_listed_with_the_command_that_repeats_it(tmp_path):
+    recipe = dataclasses.replace(QUICK, train_size=20_000, lr=0.001)
+    make_run(tmp_path / "more", recipe, [0.85], seed=3, explain_gap=True)
+    (run,) = report.read_runs(tmp_path)
+    assert run.command == (
+        "python -m d2l_alexnet.train --recipe quick --train-size 20000 --lr 0.001 --seed 3 "
+        "--explain-gap"
+    )
+    line = report.run_table([run], "results/").splitlines()[2]
+    assert "0.8500 after epoch 1" in line
+    assert "MXNet 1.9.1" in line
+    assert "[more](results/more)" in line
+
+
+def test_a_run_with_a_setting_that_has_no_option_is_repeated_by_a_call(tmp_path):
+    constant = dataclasses.replace(CIFAR10_ALEXNET, plateau={}, num_epochs=60)
+    make_run(tmp_path / "constant", constant, [0.7])
+    all_runs = report.read_runs(tmp_path)
+    assert all_runs[0].command == (
+        'train(replace(RECIPES["cifar10-alexnet"], num_epochs=60, plateau={}), seed=0)'
+    )
+    assert report.comparison(CIFAR10_ALEXNET, all_runs).count("not run") == 14 * 2 + 1
+
+
+def test_seeds_of_a_recipe_are_summarised(tmp_path):
+    for seed, accuracy in enumerate((0.80, 0.81, 0.82)):
+        make_run(tmp_path / str(seed), QUICK, [accuracy], seed)
+    said = report.seeds(report.read_runs(tmp_path))
+    assert said.startswith("`quick` with 3 seeds: test accuracy 0.810 ± 0.010 ")
+
+
+def test_seeds_of_other_settings_and_unfinished_runs_do_not_count(tmp_path):
+    make_run(tmp_path / "a", QUICK, [0.80])
+    make_run(tmp_path / "b", dataclasses.replace(QUICK, train_size=9_600), [0.84])
+    make_run(tmp_path / "c", LECTURE, [0.7] * 5)
+    make_run(tmp_path / "d", LECTURE, [0.7] * 4, seed=1)
+    assert report.seeds(report.read_runs(tmp_path)) == ""
+
+
+def test_the_fewest_images_that_reached_an_accuracy_are_named(tmp_path):
+    make_run(tmp_path / "a", LECTURE, [0.7, 0.75, 0.8])
+    for size, accuracy in ((3_000, 0.76), (1_500, 0.74), (2_100, 0.745)):
+        recipe = dataclasses.replace(QUICK, train_size=size)
+        make_run(tmp_path / str(size), recipe, [accuracy], seed=7)
+    all_runs = report.read_runs(tmp_path)
+    assert "| 2,100 images: 0.745 |" in report.reach_table(all_runs, tmp_path)
+    times = {"16": [9, 30, 20], "128": [10]}
+    times = {size: dict(milliseconds_per_image=values) for size, values in times.items()}
+    (tmp_path / "scaling.json").write_text(json.dumps(dict(batch_size=times)))
+    first, last = report.reach_table(all_runs, tmp_path).splitlines()[2:]
+    assert first == "| 0.745 | 120,000 images: 0.750, 20.0 min | 2,100 images: 0.745, 0.7 min |"
+    assert last == "| 0.867 | not reached: 0.800 | not reached: 0.760 |"
+
+
+def test_the_speed_table_takes_the_better_of_pytorchs_formats(tmp_path):
+    rates = {
+        "ours": [30, 33, 36],
+        "lecture's way": [15, 15, 15],
+        "lecture's way, a thread a core": [30, 30, 30],
+        "PyTorch": [20, 20, 20],
+        "PyTorch, channels last": [30, 30, 30],
+    }
+    figures = dict(images_per_second=rates, multiply_adds_per_second=80.0, limit=100.0)
+    figures["machine"] = dict(cpu="A CPU", cores=2, vectors="AVX2 or less")
+    (tmp_path / "training.json").write_text(json.dumps(figures))
+    row, *others = report.speed_table(tmp_path).splitlines()[2:]
+    assert row == (
+        "| training | 33 | 2.20 (2.00 to 2.40) | 1.10 (1.00 to 1.20) | 1.10 (1.00 to 1.20) | 0.80 "
+        "| A CPU, 2 cores, AVX2 or less; 3 rounds | `python benchmarks/step.py training` |"
+    )
+    assert all("not run" in other for other in others)
+
+
+def test_a_folder_without_the_files_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"README.md: cannot read it .*; use --root$"):
+        report.main(["--root", str(tmp_path)])
+
+
+def test_a_file_without_a_place_for_the_report_is_left_alone(tmp_path):
+    (tmp_path / "README.md").write_text("nothing\n")
+    with pytest.raises(InputError, match=r"README.md: no place for the report"):
+        report.put(tmp_path / "README.md", "text")
+    assert (tmp_path / "README.md").read_text() == "nothing\n"

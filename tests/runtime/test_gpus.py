@@ -1,0 +1,195 @@
+"""GPUs without a GPU: recorded answers, and a stand-in for NVIDIA's driver built by the test."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from d2l_alexnet import diagnosis, gpus, runtime
+from d2l_alexnet.runtime.gpus import GPU
+
+STAND_IN = """
+#include <string.h>
+int cuInit(unsigned flags) { return %(status)d; }
+int cuGetErrorString(int status, const char **text) { *text = "no CUDA-capable device"; return 0; }
+int cuDriverGetVersion(int *version) { *version = 12040; return 0; }
+int cuDeviceGetCount(int *count) { *count = 2; return 0; }
+int cuDeviceGet(int *device, int index) { *device = index; return 0; }
+int cuDeviceGetName(char *name, int length, int device) {
+    strncpy(name, device ? "NVIDIA H200" : "Tesla T4", length);
+    return 0;
+}
+int cuDeviceTotalMem_v2(unsigned long *bytes, int device) { *bytes = 15ul << 30; return 0; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    *value = attribute == 75 ? (device ? 9 : 7) : (device ? 0 : 5);
+    return 0;
+}
+"""
+needs_compiler = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+
+
+def build(folder, library, code=""):
+    """Build a stand-in for a shared library."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(folder / library)]
+    subprocess.run(command, input=code, text=True, check=True)
+
+
+@pytest.fixture
+def stand_in_driver(tmp_path, monkeypatch):
+    """Give a function that makes child processes find a driver with two GPUs."""
+
+    def make(status=0):
+        build(tmp_path / "driver", gpus.DRIVER, STAND_IN % dict(status=status))
+        monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path / "driver"))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("name", "capability", "runs"),
+    [
+        ("Tesla K80", (3, 7), False),
+        ("NVIDIA GeForce GTX 1080", (6, 1), True),
+        ("Tesla V100-SXM2-16GB", (7, 0), True),
+        ("Tesla T4", (7, 5), True),
+        ("NVIDIA A100-SXM4-40GB", (8, 0), True),
+        ("NVIDIA GeForce RTX 3090", (8, 6), True),
+        ("NVIDIA GeForce RTX 4090", (8, 9), True),
+        ("NVIDIA H100 80GB HBM3", (9, 0), False),
+        ("NVIDIA GeForce RTX 5090", (12, 0), False),
+    ],
+)
+def test_the_wheel_runs_on_maxwell_to_ada(name, capability, runs):
+    trouble = GPU(name, capability, 16_000, (12, 4)).trouble()
+    if runs:
+        assert trouble == ""
+    else:
+        assert trouble.startswith(f"the {name} has compute capability {capability[0]}.")
+        assert "5.0, 6.0, 7.0, 8.0 and 8.6" in trouble
+        assert "PTX" in trouble
+
+
+def test_an_old_driver_is_named():
+    trouble = GPU("Tesla T4", (7, 5), 15_000, (10, 2)).trouble()
+    assert "the driver knows CUDA up to 10.2" in trouble
+    assert trouble.endswith("install a newer driver")
+
+
+@pytest.mark.skipif(gpus.find()[0] != [], reason="this machine has a GPU")
+def test_without_a_driver_the_reason_is_given():
+    found, trouble = gpus.find()
+    assert found == []
+    assert trouble
+
+
+@needs_compiler
+def test_the_driver_is_asked_in_another_process(stand_in_driver):
+    stand_in_driver()
+    found, trouble = gpus.find()
+    assert found == [
+        GPU("Tesla T4", (7, 5), 15 * 1024, (12, 4)),
+        GPU("NVIDIA H200", (9, 0), 15 * 1024, (12, 4)),
+    ]
+    assert trouble == ""
+
+
+@needs_compiler
+def test_a_driver_that_fails_is_quoted(stand_in_driver):
+    stand_in_driver(status=100)
+    assert gpus.find() == ([], "no GPU: no CUDA-capable device")
+
+
+@needs_compiler
+def test_a_gpu_too_new_a_gpu_not_there_and_a_build_without_cuda_are_refused(stand_in_driver):
+    stand_in_driver()
+    for name, reason in {
+        "gpu:1": "the NVIDIA H200 has compute capability 9.0; MXNet 1.9.1 has machine code for ",
+        "gpu:2": "there are 2 GPUs, counted from gpu:0",
+    }.items():
+        with pytest.raises(runtime.InputError, match=f"^--ctx {name}: {reason}.*; use --ctx cpu"):
+            runtime.choose_context(name)
+    if not runtime._installed("mxnet-cu112"):
+        with pytest.raises(runtime.InputError, match="this MXNet is the CPU build, and there is "):
+            runtime.choose_context("gpu:0")
+
+
+@needs_compiler
+def test_missing_cuda_libraries_are_named_all_at_once_with_their_packages(tmp_path):
+    """In a process of its own, as libraries once loaded stay loaded."""
+    build(tmp_path / "driver", gpus.DRIVER)
+    wheels = tmp_path / "nvidia"
+    missing = ("libcublas.so.11", "libnccl.so.2")
+    for library in runtime.CUDA_LIBRARIES:
+        if library not in missing:
+            build(wheels / library.split(".")[0] / "lib", library)
+    code = f"from d2l_alexnet import runtime; runtime.load_cuda_libraries([{str(wheels)!r}])"
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path / "driver")}
+
+    def load():
+        done = subprocess.run(
+            [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=environment
+        )
+        return done.stderr.splitlines()[-1:]
+
+    assert load() == [
+        "ImportError: mxnet-cu112 needs libcublas.so.11, libnccl.so.2: "
+        "pip install 'nvidia-cublas-cu11' 'nvidia-nccl-cu11'"
+    ]
+    build(wheels / "nccl" / "lib", "libnccl.so.2")
+    build(tmp_path / "driver", "libcublas.so.11")  # as if CUDA were installed on the system
+    assert load() == []
+
+
+@pytest.mark.skipif(gpus.find()[0] != [], reason="this machine has a GPU")
+def test_cuda_libraries_without_a_driver_point_to_the_cpu_build():
+    with pytest.raises(ImportError, match=r"no NVIDIA driver .*pip install 'd2l_alexnet\[cpu\]'$"):
+        runtime.load_cuda_libraries()
+
+
+def test_both_mxnets_in_one_environment_are_noticed(tmp_path):
+    for name in ("mxnet", "mxnet_cu112"):
+        info = tmp_path / f"{name}-1.9.1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Name: {name}\nVersion: 1.9.1\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "d2l_alexnet.shapes"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "mxnet and mxnet-cu112 are both installed" in done.stderr
+
+
+def test_the_diagnosis_names_everything_once(run):
+    done = run("runtime")
+    assert (done.returncode, done.stderr) == (0, "")
+    names = [line.split(":")[0] for line in done.stdout.splitlines()]
+    assert names == [
+        "Python",
+        "NumPy",
+        "MXNet",
+        "threads",
+        "shared memory",
+        "CUDA libraries",
+        "GPUs",
+        "Fashion-MNIST",
+        "CIFAR-10",
+        "disk",
+    ]
+    assert f"{os.environ['OMP_NUM_THREADS']} (OMP_NUM_THREADS)" in done.stdout
+
+
+def test_the_diagnosis_names_a_file_that_is_damaged_or_missing(monkeypatch, tmp_path):
+    monkeypatch.setenv("MXNET_HOME", str(tmp_path))
+    clothes, others = tmp_path / "datasets" / "fashion-mnist", tmp_path / "datasets" / "cifar10"
+    others.mkdir(parents=True)
+    (others / "data_batch_1.bin").write_bytes(b"x")
+    seen = diagnosis.diagnose()
+    assert seen["Fashion-MNIST"] == f"train-images-idx3-ubyte.gz is not in {clothes}"
+    expected = f"{others}/data_batch_1.bin: expected 30,730,000 bytes, found 1; "
+    assert seen["CIFAR-10"].startswith(expected)
