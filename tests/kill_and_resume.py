@@ -1,7 +1,9 @@
-"""Kill a run at random moments, resume it each time, and compare with one never disturbed.
+"""Kill a run at random moments, resume it after each, and compare it with an undisturbed run.
 
-``python tests/kill_and_resume.py --kills 200`` does so with as many kills as one has patience for.
+``python tests/kill_and_resume.py --kills 200`` kills 200 times.
 """
+
+from __future__ import annotations
 
 import argparse
 import contextlib
@@ -13,19 +15,21 @@ from pathlib import Path
 
 import numpy as np
 
-from d2l_alexnet import datasets
+from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.history import read_history
 from d2l_alexnet.run_folder.params import read_params
+from d2l_alexnet.run_folder.settings import SETTINGS as SETTINGS_FILE
 
-# The real command and the real net, on so few real images that a run takes seconds; they are in a
-# file of their own, as reading all of them would take longer.
+# The real command and the real net, on so few real images that a run takes seconds. The images are
+# in a file of their own, because reading the whole data set would take longer.
 SMALL_RUN = """
+import dataclasses
 import numpy as np
-import d2l_alexnet
-from d2l_alexnet import cli, data, train
+from d2l_alexnet import cli, train
+from d2l_alexnet.data import DATA_SETS
 with np.load({images!r}) as file:
     small = (file["a"], file["b"]), (file["c"], file["d"])
-data.{dataset} = lambda data_dir=None: small
+DATA_SETS[{name!r}] = dataclasses.replace(DATA_SETS[{name!r}], read=lambda data_dir: small)
 cli.run(train.main)
 """
 SETTINGS = ["--resize", "67", "--epochs", "2", "--batch-size", "8", "--ctx", "cpu"]
@@ -33,58 +37,65 @@ EVERY_STEP = ["--checkpoint-minutes", "0.0001"]
 TIMES = ("seconds", "images_per_second", "seconds_waiting_for_data")
 
 
-def write_small_run(folder, load=datasets.fashion_mnist):
-    """Write the images of a small run into a folder, and give its code."""
-    (train_images, train_labels), (test_images, test_labels) = load()
+def write_small_run(folder: str | Path, name: str = "fashion-mnist") -> str:
+    """Write the images of a small run into a folder, and give the code of the run.
+
+    Parameters
+    ----------
+    folder : path
+    name : str
+        The data set's name in `d2l_alexnet.data.DATA_SETS`.
+    """
+    (train_images, train_labels), (test_images, test_labels) = DATA_SETS[name].read(None)
     path = Path(folder, "images.npz")
     np.savez(path, a=train_images[:96], b=train_labels[:96], c=test_images[:70], d=test_labels[:70])
-    return SMALL_RUN.format(images=str(path), dataset=load.__name__)
+    return SMALL_RUN.format(images=str(path), name=name)
 
 
-def run(code, *arguments, seconds=None):
-    """Run it, for some seconds at the most; give its exit status, None if it was killed."""
+def run(code: str, *arguments: object, seconds: float | None = None) -> int | None:
+    """Run the code, and kill it after some seconds if given; give 0, or None if it was killed."""
     process = subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
     with contextlib.suppress(subprocess.TimeoutExpired):
-        said = process.communicate(timeout=seconds)[1]
+        errors = process.communicate(timeout=seconds)[1]
         if process.returncode:
-            raise AssertionError(said.decode())
+            raise AssertionError(errors.decode())
         return 0
     process.kill()
     process.wait()
     return None
 
 
-def result(folder):
-    """Give the weights and the history of a run, without what depends on the clock."""
+def result(folder: Path) -> tuple[dict[str, bytes], list[dict]]:
+    """Give the weights and the history of a run, without the history's times."""
     weights = {name: array.tobytes() for name, array in read_params(folder / "net.params").items()}
     rows = read_history(folder / "history.jsonl")
     return weights, [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
 
 
-def kill_and_resume(code, folder, kills, moments):
-    """Run into a folder, with so many kills; the run may come to its end earlier.
+def kill_and_resume(code: str, folder: Path, kills: int, moments: random.Random) -> int:
+    """Run into a folder, with at most so many kills, and resume after each until the run ends.
 
     Returns
     -------
     int
-        Kills made.
+        Kills made. The run may end before all are made.
     """
     made = 0
     while True:
-        begun = (folder / "args.json").exists()
-        where = ["--resume", folder] if begun else [*SETTINGS, "--out", folder]
+        begun = (folder / SETTINGS_FILE).exists()
+        arguments = ["--resume", folder] if begun else [*SETTINGS, "--out", folder]
         seconds = moments.uniform(1, 6) if made < kills else None
-        if run(code, *where, *EVERY_STEP, seconds=seconds) == 0:
+        if run(code, *arguments, *EVERY_STEP, seconds=seconds) == 0:
             return made
         made += 1
 
 
-def main():
-    """Kill runs until enough kills were made, and print the figures."""
+def main() -> None:
+    """Kill runs until enough kills were made, and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     kills = parser.parse_args().kills
