@@ -14,7 +14,6 @@ import pytest
 from kill_and_resume import EVERY_STEP, SETTINGS, kill_and_resume, result, run, write_small_run
 
 from d2l_alexnet import checkpoint
-from d2l_alexnet import cifar10 as cifar
 from d2l_alexnet.history import read_history
 
 
@@ -255,7 +254,7 @@ def start_with_shared_memory(cifar10, tmp_path, command):
     own_mounts = ["unshare", "--mount", "sh", "-c"]
     if subprocess.call([*own_mounts, "mount -t tmpfs tmpfs /dev/shm"], stderr=subprocess.DEVNULL):
         pytest.skip("this machine does not let us mount a small shared memory")
-    code = write_small_run(tmp_path, cifar.cifar10)
+    code = write_small_run(tmp_path, "cifar10")
     settings = ["--recipe", "cifar10-convnet", "--batch-size", 8, "--out", tmp_path / "run"]
 
     def start(kibibytes, epochs):
