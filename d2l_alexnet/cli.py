@@ -31,10 +31,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
 
 
+def add_flag(parser: Any, flag: str, **settings: Any) -> None:
+    """Add a flag that leaves nothing in the parsed arguments if the user does not give it."""
+    parser.add_argument(flag, default=argparse.SUPPRESS, **settings)
+
+
 def add_flags(parser: Any, options: type, *names: str, defaults: bool = True) -> None:
     """Add a flag for each field of a dataclass that is declared with `d2l_alexnet.options.option`.
-
-    A flag that the user does not give leaves nothing in the parsed arguments.
 
     Parameters
     ----------
@@ -52,7 +55,7 @@ def add_flags(parser: Any, options: type, *names: str, defaults: bool = True) ->
             settings = _argument(field)
             if defaults and field.default not in (None, False):
                 settings["help"] += f" (default: {field.default})"
-            parser.add_argument(flag, dest=field.name, default=argparse.SUPPRESS, **settings)
+            add_flag(parser, flag, dest=field.name, **settings)
 
 
 def take(given: dict[str, Any], options: type) -> Any:

@@ -74,9 +74,7 @@ class RunOptions:
         "folder of the data set's files; MXNet's own data folder if not given",
         metavar="DIR",
     )
-    out: str | None = option(
-        None, "new run folder; runs/RECIPE-TIME if not given", metavar="DIR"
-    )
+    out: str | None = option(None, "new run folder; runs/RECIPE-TIME if not given", metavar="DIR")
     checkpoint_minutes: float = option(
         5.0, "minutes between two checkpoints inside an epoch", above=0
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from d2l_alexnet import cli, gap
 from d2l_alexnet.build import build_net, initialize, make_trainer, use_mixed_precision
@@ -29,10 +29,11 @@ from d2l_alexnet.runtime.signals import StopRequest
 from d2l_alexnet.state import Training
 
 MAY_CHANGE = ("num_epochs", "lr")  # of a recipe, when a run is resumed
-EPILOG = """lecture: five epochs of 60,000 images, as published: 17 s an epoch on the lecture's GPU, a
-quarter of an hour or more on two CPU cores. quick: one epoch of a few thousand images, some minutes
-on two cores. cifar10-alexnet, cifar10-convnet: the second lecture's two nets, 200 and 50 epochs.
-Every run measures its first batches and prints how long an epoch takes on this machine."""
+SAVED = ("seed", "explain_gap")  # options of a run that a resumed run keeps
+EPILOG = """lecture: five epochs of 60,000 images, as published: 17 s per epoch on the lecture's GPU,
+a quarter of an hour or more on two CPU cores. quick: one epoch of a few thousand images, some
+minutes on two cores. cifar10-alexnet, cifar10-convnet: the second lecture's two nets, 200 and 50
+epochs. Every run measures its first batches and prints how long an epoch takes on this machine."""
 
 
 def train(
@@ -72,9 +73,9 @@ def train(
     Interrupted
         After Ctrl-C or SIGTERM. The run has been saved and can be resumed.
     """
-    options = dataclasses.replace(options or RunOptions(), **keywords)
+    options = replace(options or RunOptions(), **keywords)
     if group.is_main:
-        options = dataclasses.replace(options, out=folder.new_folder(recipe, options.out))
+        options = replace(options, out=str(folder.new_folder(recipe, options.out)))
     return _run(recipe, options, callbacks, group)
 
 
@@ -112,25 +113,20 @@ def resume(
     InputError, RunError, Interrupted
         As for `train`; and for a setting that may not change.
     """
-    changes = dict(changes or {})
     recipe, saved = read_settings(run, group)
-    before = dict(vars(recipe), recipe=recipe.name, seed=saved.seed, explain_gap=saved.explain_gap)
+    kept = {name: getattr(saved, name) for name in SAVED}
+    before = dict(vars(recipe), recipe=recipe.name, **kept)
+    changes = changes or {}
     for name, value in changes.items():
         if name not in MAY_CHANGE and value != before[name]:
             raise InputError(
                 f"--{name.replace('_', '-')} {value}: cannot change when a run is resumed; "
                 f"{run} has {before[name]}"
             )
-    changes = {name: value for name, value in changes.items() if name in MAY_CHANGE}
-    options = dataclasses.replace(options or RunOptions(), **keywords)
-    options = dataclasses.replace(
-        options,
-        seed=saved.seed,
-        explain_gap=saved.explain_gap,
-        out=str(run),
-        tensorboard=options.tensorboard or Path(run, folder.EVENTS).exists(),
-    )
-    recipe = dataclasses.replace(recipe, **changes)
+    recipe = replace(recipe, **{name: changes[name] for name in MAY_CHANGE if name in changes})
+    options = replace(options or RunOptions(), **keywords)
+    tensorboard = options.tensorboard or Path(run, folder.EVENTS).exists()
+    options = replace(options, out=str(run), tensorboard=tensorboard, **kept)
     return _run(recipe, options, callbacks, group, resumed=True, new_lr="lr" in changes)
 
 
@@ -203,7 +199,7 @@ def load_checkpoint(training: Training, run: Path, new_lr: bool) -> None:
     for problem in damaged:
         print(f"{problem}; taking an older one")
     if new_lr:
-        training.recipe = dataclasses.replace(training.recipe, lr_since=training.state.epoch)
+        training.recipe = replace(training.recipe, lr_since=training.state.epoch)
 
 
 def announce(recipe: Recipe, ctx: Sequence, why: str, run: Path) -> None:
@@ -231,7 +227,7 @@ def all_callbacks(
     ]
 
 
-def import_tensorboard() -> type[Callback]:
+def import_tensorboard() -> Callable[[Path], Callback]:
     """Import the callback that needs an extra.
 
     Raises
@@ -248,43 +244,46 @@ def import_tensorboard() -> type[Callback]:
     return TensorBoard
 
 
+def parser() -> cli.Parser:
+    """Make the parser of the command line."""
+    description = "Train a net by a recipe; without --recipe, by the lecture's own."
+    new = cli.Parser("train", description, EPILOG)
+    cli.add_flag(new, "--recipe", choices=RECIPES, help="what to learn (default: lecture)")
+    cli.add_flag(new, "--resume", metavar="DIR", help="go on with the run of this folder")
+    cli.add_flags(new, RunOptions)
+    cli.add_flags(new, DistributedOptions)
+    changes = new.add_argument_group("changes to the recipe")
+    cli.add_flags(changes, Recipe, defaults=False)
+    return new
+
+
 def main(argv: Sequence[str] | None = None) -> list[dict]:
     """Read the command line, train, and return the history."""
-    parser = cli.Parser(
-        "train", "Train a net by a recipe; without --recipe, by the lecture's own.", EPILOG
-    )
-    parser.add_argument("--recipe", choices=RECIPES, help="what to learn (default: lecture)")
-    parser.add_argument("--resume", metavar="DIR", help="go on with the run of this folder")
-    cli.add_flags(parser, RunOptions)
-    cli.add_flags(parser, DistributedOptions)
-    cli.add_flags(parser.add_argument_group("changes to the recipe"), Recipe, defaults=False)
-    given = {k: v for k, v in vars(parser.parse_args(argv)).items() if v is not None}
-    run = given.pop("resume", None)
-    if run and "out" in given:
-        raise InputError(
-            f"--out {given['out']}: a run is resumed in its own folder; omit --out"
-        )
-    distributed = cli.take(given, DistributedOptions)
-    if run:
-        # A resumed run keeps these two; `resume` refuses others.
-        kept = {name: given.pop(name) for name in ("seed", "explain_gap") if name in given}
-        options = cli.take(given, RunOptions)
-        with join(distributed) as group:
-            return resume(run, {**given, **kept}, options, group=group)
+    given = vars(parser().parse_args(argv))
+    with join(cli.take(given, DistributedOptions)) as group:
+        return _resume(given, group) if "resume" in given else _train(given, group)
+
+
+def _train(given: dict[str, Any], group: SingleProcess) -> list[dict]:
+    """Train as the command line says."""
     options = cli.take(given, RunOptions)
-    recipe = dataclasses.replace(RECIPES[given.pop("recipe", "lecture")], **given)
-    check_train_size(recipe)
-    with join(distributed) as group:
-        return train(recipe, options, group=group)
-
-
-def check_train_size(recipe: Recipe) -> None:
-    """Raise `InputError` when a recipe wants more training images than there are."""
+    recipe = replace(RECIPES[given.pop("recipe", "lecture")], **given)
     most = DATA_SETS[recipe.data].train_size
     if recipe.train_size > most:
         raise InputError(
             f"--train-size {recipe.train_size}: there are {most:,} training images in {recipe.data}"
         )
+    return train(recipe, options, group=group)
+
+
+def _resume(given: dict[str, Any], group: SingleProcess) -> list[dict]:
+    """Resume as the command line says."""
+    run = given.pop("resume")
+    if "out" in given:
+        raise InputError(f"--out {given['out']}: a run is resumed in its own folder; omit --out")
+    changes = {name: given.pop(name) for name in SAVED if name in given}
+    options = cli.take(given, RunOptions)
+    return resume(run, {**changes, **given}, options, group=group)
 
 
 if __name__ == "__main__":

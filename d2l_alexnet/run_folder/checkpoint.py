@@ -63,7 +63,7 @@ def find(folder: str | Path) -> list[Path]:
 
 
 def load(
-    folder: Path | None, net: Any, trainer: Any, group: SingleProcess = SINGLE_PROCESS
+    folder: str | Path, net: Any, trainer: Any, group: SingleProcess = SINGLE_PROCESS
 ) -> tuple[State, list[str]]:
     """Bring a net and its trainer to where the newest sound checkpoint of a run folder stands.
 
@@ -90,16 +90,17 @@ def load(
     InputError
         When there are checkpoints but none is sound.
     """
-    state, damaged = State(), []
     if group.is_main:
-        state, damaged = _load_newest(Path(str(folder)), net, trainer)
+        state, damaged = _load_newest(Path(folder), net, trainer)
+    else:
+        state, damaged = State(), []
     if group.size > 1:
         state = _broadcast(net, trainer, state, group)
     return state, damaged
 
 
 def _load_newest(folder: Path, net: Any, trainer: Any) -> tuple[State, list[str]]:
-    damaged = []
+    damaged: list[str] = []
     for path in find(folder):
         try:
             state, arrays = read(path)

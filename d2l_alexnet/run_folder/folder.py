@@ -16,24 +16,24 @@ EVENTS = "tensorboard"  # folder
 PARTIAL = ".partial"  # files that are being written
 
 
-def new_folder(recipe, out=None):
-    """Choose the folder of a new run; it is refused before any work is done if it cannot be had.
+def new_folder(recipe: Recipe, out: str | Path | None = None) -> Path:
+    """Choose the folder of a new run, and refuse one that cannot be used, before any work is done.
 
     Parameters
     ----------
     recipe : Recipe
     out : path, optional
-        ``runs/<recipe>-<time>`` if it is not given.
+        ``runs/<recipe>-<time>`` if not given.
 
     Returns
     -------
     pathlib.Path
-        Not made yet.
+        It has not been created yet.
 
     Raises
     ------
     InputError
-        When there is something in it, or it cannot be written.
+        When it is not empty, or cannot be written.
     """
     out = Path(out or f"runs/{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
@@ -51,13 +51,13 @@ def new_folder(recipe, out=None):
 
 
 @contextlib.contextmanager
-def locked(folder):
-    """Keep a run folder, made if need be, to oneself until the process ends, however it ends.
+def locked(folder: Path) -> Iterator[None]:
+    """Create a run folder if needed, and lock it until the process ends, however it ends.
 
     Raises
     ------
     InputError
-        When it cannot be made, or another process has it.
+        When it cannot be created, or another process has locked it.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -77,13 +77,13 @@ def locked(folder):
 
 
 @contextlib.contextmanager
-def writing(path):
-    """Give the name of a file to write, which then takes the place of `path`, whole or not at all.
+def writing(path: Path) -> Iterator[Path]:
+    """Give another name to write a file under, and rename it to `path` when it is on the disk.
 
     Raises
     ------
     RunError
-        When that fails; the partial file is removed and `path` is as it was.
+        When that fails. The partial file is removed and `path` is unchanged.
     """
     partial = path.with_suffix(PARTIAL)
     try:

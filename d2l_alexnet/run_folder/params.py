@@ -1,7 +1,8 @@
-"""Write MXNet's .params files, and read them without trusting them.
+"""Write MXNet's .params files, and read them with every size checked.
 
-MXNet itself believes what such a file says of its own sizes. The format (`NDArray::Save` and
-`MXNDArraySave` in MXNet 1.9.1's C++) is a list of arrays followed by a list of their names.
+MXNet itself does not check the sizes that such a file holds, and crashes on a damaged one. The
+format is a list of arrays followed by a list of their names (`NDArray::Save` and `MXNDArraySave`
+in MXNet 1.9.1's C++).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from pathlib import Path
+from typing import Any, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -19,7 +21,7 @@ LIST_MAGIC, ARRAY_MAGIC, DENSE = 0x112, 0xF993FAC9, 0
 TYPES = ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8")  # by MXNet's number
 
 
-def read_params(path):
+def read_params(path: str | Path) -> dict[str, np.ndarray]:
     """Read a .params file.
 
     Parameters
@@ -51,14 +53,16 @@ def read_params(path):
     return dict(zip(names, arrays))
 
 
-def check_weights(arrays, when):
-    """Refuse to save a net that training has ruined. Its loss need not show it: ReLU drops a NaN.
+def check_weights(arrays: dict[str, np.ndarray], when: str) -> None:
+    """Refuse to save weights that are not finite.
+
+    The loss may still be finite then: MXNet's ReLU turns NaN into 0.
 
     Parameters
     ----------
     arrays : dict of str to numpy.ndarray
     when : str
-        How far the run is, for the message.
+        The step or epoch, for the message.
 
     Raises
     ------
@@ -68,12 +72,12 @@ def check_weights(arrays, when):
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise RunError(
-                f"{when}: {name} is no longer finite; not saved; start anew with a lower --lr"
+                f"{when}: {name} is no longer finite; not saved; start again with a lower --lr"
             )
 
 
-def save_params(net, path):
-    """Write a net's weights into a .params file and read them back, as a disk may be full.
+def save_params(net: Any, path: Path) -> None:
+    """Write a net's weights into a .params file, and read them back: the disk may be full.
 
     Raises
     ------
@@ -87,8 +91,8 @@ def save_params(net, path):
         raise OSError(f"it reads back damaged, is the disk full? {error!r}") from error
 
 
-def load_params(net, path, ctx):
-    """Give a net the weights of a .params file, such as a run's net.params.
+def load_params(net: Any, path: str | Path, ctx: Sequence) -> None:
+    """Load the weights of a .params file, such as a run's net.params, into a net.
 
     Parameters
     ----------
@@ -100,7 +104,7 @@ def load_params(net, path, ctx):
     Raises
     ------
     InputError
-        When the file is not sound, or belongs to another net; the net is then as it was.
+        When the file is damaged, or belongs to another net. The net is then unchanged.
     """
     arrays = read_params(path)
     for name, parameter in net._collect_params_with_prefix().items():
@@ -111,31 +115,31 @@ def load_params(net, path, ctx):
 
 
 class _Reader:
-    """Take values off the front of some bytes; ValueError where there are too few."""
+    """Read values from the front of some bytes; raises ValueError when there are too few."""
 
-    def __init__(self, data):
+    def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
 
     @property
-    def left(self):
+    def left(self) -> int:
         return len(self.data) - self.at
 
-    def bytes(self, size):
+    def read(self, size: int) -> bytes:
         if not 0 <= size <= self.left:
             raise ValueError(f"{size:,} bytes promised at byte {self.at:,}, {self.left:,} left")
         self.at += size
         return self.data[self.at - size : self.at]
 
-    def take(self, layout):
-        return struct.unpack(layout, self.bytes(struct.calcsize(layout)))
+    def take(self, layout: str) -> tuple:
+        return struct.unpack(layout, self.read(struct.calcsize(layout)))
 
-    def counted(self, count):
-        """Count to a number that the file gives, if that can be: an item has 8 bytes or more."""
+    def counted(self, count: int) -> range:
+        """Count to a number that the file holds; an item has at least 8 bytes."""
         if count > self.left // 8:
             raise ValueError(f"{count:,} items promised, {self.left:,} bytes left")
         return range(count)
 
-    def array(self):
+    def array(self) -> np.ndarray:
         magic, storage, ndim = self.take("<IiI")
         if (magic, storage) != (ARRAY_MAGIC, DENSE) or not 1 <= ndim <= 8:
             raise ValueError(f"no dense array before byte {self.at:,}")
@@ -144,10 +148,10 @@ class _Reader:
         if kind not in range(len(TYPES)) or min(shape) < 0:
             raise ValueError(f"no known type before byte {self.at:,}")
         dtype = np.dtype(TYPES[kind])
-        array = np.frombuffer(self.bytes(math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
+        array = np.frombuffer(self.read(math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
         if not np.isfinite(array).all():
             raise ValueError(f"a value before byte {self.at:,} is not finite")
         return array
 
-    def text(self):
-        return self.bytes(*self.take("<Q")).decode()
+    def text(self) -> str:
+        return self.read(*self.take("<Q")).decode()
