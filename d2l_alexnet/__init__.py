@@ -1,16 +1,23 @@
-"""The AlexNet lectures, running again on MXNet Gluon.
+"""The AlexNet lectures on MXNet Gluon.
 
-Importing this package makes a plain ``import mxnet`` work on today's Python and NumPy and gives
-MXNet every core that the process may use, so import it first.
+Import this package before MXNet: it makes ``import mxnet`` work with current Python and NumPy, and
+gives MXNet a thread for each core that the process may use.
 """
 
 import os
+import sys
+from pathlib import Path
 
 from d2l_alexnet.distributed import rendezvous
 from d2l_alexnet.runtime import bootstrap
 
 __version__ = "0.1.0"
 
-if rendezvous.ROLE in os.environ:  # one of the processes of a distributed run
+if rendezvous.ROLE in os.environ:  # a process of a distributed run
     rendezvous.prepare()
-bootstrap.prepare()
+try:
+    bootstrap.prepare()
+except ImportError as error:
+    if Path(sys.argv[0]).name == "d2l-alexnet":  # one line, as `python -m d2l_alexnet` prints
+        sys.exit(f"d2l_alexnet: {error}")
+    raise

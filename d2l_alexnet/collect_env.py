@@ -1,4 +1,4 @@
-"""All that a bug report needs to say of a machine: ``python -m d2l_alexnet.collect_env``."""
+"""Print hardware and versions for a bug report: ``python -m d2l_alexnet.collect_env``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 from pathlib import Path
+from typing import Sequence
 
 import mxnet as mx
 import numpy as np
@@ -17,13 +18,13 @@ from d2l_alexnet.runtime import bootstrap, cores, gpus
 SHARED_MEMORY = Path("/dev/shm")
 
 
-def diagnose():
-    """Look at everything that decides whether, where and how fast a net trains here.
+def collect() -> dict[str, str]:
+    """Collect everything that decides whether, where and how fast a net trains on this machine.
 
     Returns
     -------
     dict of str to str
-        What was looked at, and what was seen.
+        A description of each thing, by its name.
     """
     return {
         "Python": f"{platform.python_version()} on {platform.platform()}",
@@ -38,12 +39,12 @@ def diagnose():
     }
 
 
-def _mxnet():
+def _mxnet() -> str:
     cuda = "for CUDA" if mx.runtime.Features().is_enabled("CUDA") else "for the CPU"
     return f"{mx.__version__}, the build {cuda}, in {Path(mx.__file__).parent}"
 
 
-def _threads():
+def _threads() -> str:
     quota = cores.cgroup_quota()
     return (
         f"{os.environ.get('OMP_NUM_THREADS')} (OMP_NUM_THREADS); usable cores: "
@@ -52,12 +53,12 @@ def _threads():
     )
 
 
-def _space(folder):
+def _space(folder: Path) -> str:
     usage = shutil.disk_usage(folder)
     return f"{folder}: {usage.free / 2**30:.1f} of {usage.total / 2**30:.1f} GiB free"
 
 
-def _cuda_libraries():
+def _cuda_libraries() -> str:
     try:
         bootstrap.load_cuda_libraries()
     except ImportError as error:
@@ -65,16 +66,17 @@ def _cuda_libraries():
     return f"all {len(bootstrap.CUDA_LIBRARIES)} load"
 
 
-def _gpus():
-    found, trouble = gpus.find()
-    return "; ".join(f"{gpu} ({gpu.trouble() or 'usable'})" for gpu in found) or trouble
+def _gpus() -> str:
+    found, reason = gpus.find()
+    return "; ".join(f"{gpu} ({gpu.unsupported_reason() or 'usable'})" for gpu in found) or reason
 
 
-def main(argv=None):
-    """Print it."""
-    cli.Parser("collect_env", "Say all that a bug report needs to say of a machine.").parse_args(argv)
-    for name, seen in diagnose().items():
-        print(f"{name + ':':16}{seen}")
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print what `collect` returns, one line each."""
+    description = "Print the hardware and versions that a bug report needs."
+    cli.Parser("collect_env", description).parse_args(argv)
+    for name, text in collect().items():
+        print(f"{name + ':':16}{text}")
 
 
 if __name__ == "__main__":

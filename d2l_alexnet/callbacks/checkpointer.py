@@ -45,18 +45,18 @@ class Checkpointer(Callback):
         """Save if it is time, or if a stop was asked for."""
         if self.stop.signum or time.monotonic() - self._last >= 60 * self.minutes:
             self.save(training)
-            self.stop.obey(self.how_to_resume)
+            self.stop.raise_if_requested(self.how_to_resume)
 
     def on_test_batch_end(self, training: Training, images: int) -> None:
         """Save if a stop was asked for. The resumed run measures this accuracy from the start."""
         if self.stop.signum:
             self.save(training)
-            self.stop.obey(self.how_to_resume)
+            self.stop.raise_if_requested(self.how_to_resume)
 
     def on_epoch_end(self, training: Training, row: dict[str, Any]) -> None:
         """Save."""
         self.save(training)
-        self.stop.obey(self.how_to_resume)
+        self.stop.raise_if_requested(self.how_to_resume)
 
     def save(self, training: Training) -> None:
         """Save now, after waiting for the batches that are still computing."""

@@ -259,7 +259,7 @@ class Job:
             del self.running[role]
             return
         self._quiet = True  # what the others say now is of no interest
-        stop.obey(f"stopped; {self._how_to_go_on()}")
+        stop.raise_if_requested(f"stopped; {self._how_to_go_on()}")
         died = f"{role.name} on {role.host} {cause(status)}; all others were ended"
         if status == 2:
             raise InputError(died)

@@ -1,1 +1,1 @@
-"""What MXNet 1.9.1 needs on today's machines."""
+"""MXNet 1.9.1 on current machines: imports, cores, devices, GPUs, signals."""

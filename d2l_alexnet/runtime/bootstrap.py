@@ -1,9 +1,7 @@
-"""What must happen before MXNet loads, and which device it then computes on.
+"""Prepare the process for ``import mxnet``.
 
-``python -m d2l_alexnet.runtime`` prints all of it, for a bug report.
-
-MXNet 1.9.1 is the last release. Everything here is what it takes to import it, and to let it use
-the whole machine, years later.
+MXNet 1.9.1 is the last release. The functions here let it be imported with current libraries, and
+let it use all cores. `d2l_alexnet.collect_env` prints what they find.
 """
 
 from __future__ import annotations
@@ -15,13 +13,14 @@ import sys
 import warnings
 from importlib import metadata
 from pathlib import Path
+from typing import Iterable
 
 import numpy as np
 
 from d2l_alexnet.runtime import gpus
 from d2l_alexnet.runtime.cores import usable_cores
 
-PACKAGE = "d2l_alexnet"  # in an ImportError: tells runpy that the package refuses to load
+PACKAGE = "d2l_alexnet"  # the name in each ImportError; see `prepare`
 
 CHOOSE_MXNET = (
     "MXNet is not installed: pip install 'd2l_alexnet[cpu]', "
@@ -32,8 +31,8 @@ BOTH_MXNETS = (
     "pip uninstall mxnet mxnet-cu112, then pip install 'd2l_alexnet[cpu]' or 'd2l_alexnet[cu112]'"
 )
 
-# What mxnet-cu112 links to, and the package of PyPI that has it. The order matters: libcublas needs
-# libcublasLt, and libcusolver needs libcublas.
+# The libraries that mxnet-cu112 links to, and the PyPI package of each. The order matters:
+# libcublas needs libcublasLt, and libcusolver needs libcublas.
 CUDA_LIBRARIES = {
     "libcudart.so.11.0": "nvidia-cuda-runtime-cu11",
     "libcublasLt.so.11": "nvidia-cublas-cu11",
@@ -48,15 +47,14 @@ CUDA_LIBRARIES = {
 }
 
 
-def prepare():
-    """Make ``import mxnet`` work, on all the cores there are; the package calls it when imported.
+def prepare() -> None:
+    """Make ``import mxnet`` work, with a thread for each core. Importing the package calls this.
 
     Raises
     ------
     ImportError
-        When no MXNet is installed, or something it cannot load without is missing. Under
-        ``python -m`` that is one line: the error carries this package's name, which is how
-        runpy tells a package that refuses to load from one that is broken.
+        When MXNet is not installed, or a library that it needs is missing. The error has the name
+        of this package: ``python -m`` prints such an error as one line, without a traceback.
     """
     if "mxnet" in sys.modules:
         warnings.warn(
@@ -76,8 +74,8 @@ def prepare():
         load_cuda_libraries()
 
 
-def restore_numpy_aliases():
-    """Give NumPy back the four names that it dropped in 1.24 and that MXNet reads at import."""
+def restore_numpy_aliases() -> None:
+    """Define the four names that MXNet reads at import and that NumPy 1.24 removed."""
     if int(np.__version__.split(".")[0]) >= 2:
         raise ImportError(
             f"MXNet 1.9.1 needs NumPy 1, this is {np.__version__}: pip install 'numpy<2'",
@@ -88,8 +86,14 @@ def restore_numpy_aliases():
             setattr(np, name, builtin)
 
 
-def load_system_libraries():
-    """Name the Debian package of a compiler runtime that MXNet's wheel does not bring."""
+def load_system_libraries() -> None:
+    """Load the compiler's runtime libraries, which MXNet's wheel needs and does not contain.
+
+    Raises
+    ------
+    ImportError
+        When one is missing. It names the Debian package.
+    """
     for library, package in {
         "libgomp.so.1": "libgomp1",
         "libquadmath.so.0": "libquadmath0",
@@ -102,23 +106,24 @@ def load_system_libraries():
             ) from error
 
 
-def load_cuda_libraries(folders=None):
-    """Load the CUDA 11 libraries of NVIDIA's wheels, where mxnet-cu112 will then find them.
+def load_cuda_libraries(folders: Iterable[str | Path] | None = None) -> None:
+    """Load the CUDA 11 libraries from NVIDIA's wheels, so that mxnet-cu112 finds them.
 
-    What the wheels lack is looked for by the system's loader, so an installed CUDA 11 works too.
+    The system's loader looks for a library that no wheel has, so an installed CUDA 11 works too.
 
     Parameters
     ----------
-    folders : list of path, optional
-        Where the wheels were unpacked, ``<folder>/<name>/lib``; the package ``nvidia`` as it is
-        installed if not given.
+    folders : iterable of path, optional
+        Folders of the wheels, each with ``<name>/lib``; if not given, the folders of the installed
+        package ``nvidia``.
 
     Raises
     ------
     ImportError
-        When there is no driver, or libraries are missing: all of them, each with its package.
+        When there is no driver, or libraries are missing. It names every missing library and the
+        package of each.
     """
-    if not _loads(gpus.DRIVER):
+    if not _load(gpus.DRIVER):
         raise ImportError(
             f"mxnet-cu112 is installed but no NVIDIA driver ({gpus.DRIVER}): "
             "pip uninstall mxnet-cu112, then pip install 'd2l_alexnet[cpu]'",
@@ -126,11 +131,11 @@ def load_cuda_libraries(folders=None):
         )
     if folders is None:
         nvidia = importlib.util.find_spec("nvidia")
-        folders = nvidia.submodule_search_locations if nvidia else []
+        folders = (nvidia and nvidia.submodule_search_locations) or []
     missing = {}
     for library, package in CUDA_LIBRARIES.items():
-        ours = [path for folder in folders for path in Path(folder).glob(f"*/lib/{library}")]
-        if not any(_loads(path) for path in [*ours, library]):
+        paths = [str(path) for folder in folders for path in Path(folder).glob(f"*/lib/{library}")]
+        if not any(map(_load, [*paths, library])):
             missing[library] = package
     if missing:
         packages = " ".join(f"'{package}'" for package in dict.fromkeys(missing.values()))
@@ -139,19 +144,17 @@ def load_cuda_libraries(folders=None):
         )
 
 
-def _loads(library):
-    """Load a shared library for everybody, if it can be loaded."""
+def _load(library: str) -> bool:
+    """Load a shared library with global symbols; say whether that worked."""
     try:
-        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
     except OSError:
         return False
     return True
 
 
-def _installed(distribution):
+def _installed(distribution: str) -> bool:
     try:
         return bool(metadata.version(distribution))
     except metadata.PackageNotFoundError:
         return False
-
-

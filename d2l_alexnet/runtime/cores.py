@@ -7,16 +7,16 @@ import os
 from pathlib import Path
 
 
-def usable_cores():
+def usable_cores() -> int:
     """Count the physical cores that this process may use.
 
-    MXNet would count processors and halve them, assuming hyper-threads, and would see neither an
-    affinity mask nor a container's quota.
+    MXNet itself takes half of the logical processors, because it assumes hyper-threads. It ignores
+    the affinity mask and the container's quota.
 
     Returns
     -------
     int
-        At least 1. Hyper-threads of one core count once; a cgroup quota of 2.5 processors is 2.
+        At least 1. Hyper-threads of one core count once. A cgroup quota of 2.5 processors gives 2.
     """
     if not hasattr(os, "sched_getaffinity"):  # not Linux
         return os.cpu_count() or 1
@@ -24,28 +24,30 @@ def usable_cores():
     return max(1, math.floor(min(len(cores), cgroup_quota())))
 
 
-def _hyperthreads(cpu):
-    """Name the core that a processor belongs to by the processors which share it: '0,64'."""
+def _hyperthreads(cpu: int) -> str:
+    """Return the list of processors that share a core with this one, such as '0,64'."""
     path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
     return path.read_text().strip() if path.exists() else str(cpu)
 
 
-def cgroup_quota(membership="/proc/self/cgroup", root="/sys/fs/cgroup"):
-    """Read how many processors' worth of time the process's control groups allow.
+def cgroup_quota(
+    membership: str | Path = "/proc/self/cgroup", root: str | Path = "/sys/fs/cgroup"
+) -> float:
+    """Read the CPU quota of the process's control groups, in processors.
 
     Parameters
     ----------
     membership : path
-        The file that lists the groups of the process, a line ``id:controllers:path`` each.
+        The file that lists the groups of the process, one line ``id:controllers:path`` per group.
     root : path
-        Where the groups' file systems, version 1 or 2, are mounted.
+        Where the file systems of the groups, version 1 or 2, are mounted.
 
     Returns
     -------
     float
-        The smallest quota on the way up from the process's groups; infinity where none is set.
+        The smallest quota of the process's groups and their parents; infinity if none is set.
     """
-    quota = math.inf
+    quota: float = math.inf
     if not Path(membership).exists():
         return quota
     for line in Path(membership).read_text().splitlines():
@@ -61,8 +63,8 @@ def cgroup_quota(membership="/proc/self/cgroup", root="/sys/fs/cgroup"):
     return quota
 
 
-def _group_quota(folder):
-    """Read one control group's quota in processors: version 2's one file or version 1's two."""
+def _group_quota(folder: Path) -> float:
+    """Read the quota of one control group, in processors: from one file or, in version 1, two."""
     if (folder / "cpu.max").exists():
         limit, period = (folder / "cpu.max").read_text().split()
     elif (folder / "cpu.cfs_quota_us").exists():

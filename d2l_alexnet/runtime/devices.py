@@ -1,4 +1,4 @@
-"""Which devices MXNet computes on, and why one cannot be used."""
+"""Choose the devices that MXNet computes on, or say why one cannot be used."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.runtime import gpus
 
 
-def choose_context(name="auto"):
-    """Turn ``--ctx`` into an MXNet context, and say why.
+def choose_context(name: str = "auto") -> tuple[list[Any], str]:
+    """Turn ``--ctx`` into MXNet contexts, and say why.
 
     Parameters
     ----------
     name : str
         ``auto`` (the GPU if there is a usable one), ``cpu``, ``gpu`` (``gpu:0``), ``gpu:N``, or
-        several, ``gpu:0,1``. ``cpu:0,1`` is for trying that out: the same cores twice.
+        several, ``gpu:0,1``. ``cpu:0,1`` uses the same cores twice: a test of several devices.
 
     Returns
     -------
@@ -30,39 +30,39 @@ def choose_context(name="auto"):
     Raises
     ------
     InputError
-        For any other name, and for a GPU that is not there or cannot compute: asking for a GPU
-        never falls back to the CPU.
+        For any other name, and for a GPU that does not exist or cannot be used. It never switches
+        to the CPU.
     """
     import mxnet as mx
 
     if not re.fullmatch(r"auto|(cpu|gpu)(:\d{1,3}(,\d{1,3})*)?", name):
         raise InputError(f"--ctx {name}: not a context; choose auto, cpu, gpu, gpu:N or gpu:N,M")
     if name == "auto":
-        trouble = _unsupported_reason(mx.gpu())
-        return ([mx.cpu()], f"no GPU: {trouble}") if trouble else ([mx.gpu()], "the GPU computes")
+        reason = _unsupported_reason(mx.gpu())
+        return ([mx.cpu()], f"no GPU: {reason}") if reason else ([mx.gpu()], "the GPU computes")
     kind, _, numbers = name.partition(":")
     ctx = [mx.Context(kind, int(number)) for number in (numbers or "0").split(",")]
     if len(set(ctx)) < len(ctx):
         raise InputError(f"--ctx {name}: names a device twice")
     for each in ctx:
-        trouble = _unsupported_reason(each) if kind == "gpu" else ""
-        if trouble:
-            raise InputError(f"--ctx {name}: {trouble}; use --ctx cpu, or auto")
+        reason = _unsupported_reason(each) if kind == "gpu" else ""
+        if reason:
+            raise InputError(f"--ctx {name}: {reason}; use --ctx cpu, or auto")
     return ctx, "asked for"
 
 
-def _unsupported_reason(ctx):
+def _unsupported_reason(ctx: Any) -> str:
     """Say in a clause why MXNet cannot compute on this GPU; an empty string if it can."""
     import mxnet as mx
 
-    found, trouble = gpus.find()
-    if trouble:
-        return trouble
+    found, reason = gpus.find()
+    if reason:
+        return reason
     if ctx.device_id >= len(found):
         return f"there are {len(found)} GPUs, counted from gpu:0"
-    trouble = found[ctx.device_id].trouble()
-    if trouble:
-        return trouble
+    reason = found[ctx.device_id].unsupported_reason()
+    if reason:
+        return reason
     if not mx.runtime.Features().is_enabled("CUDA"):
         return (
             f"this MXNet is the CPU build, and there is a {found[ctx.device_id].name}: "
@@ -76,13 +76,13 @@ def _unsupported_reason(ctx):
 
 
 @contextlib.contextmanager
-def explain_out_of_memory(ctx, batch_size):
-    """Turn MXNet's pages about memory that ran out into one line.
+def explain_out_of_memory(ctx: Any, batch_size: int) -> Iterator[None]:
+    """Replace MXNet's long out-of-memory error by one line.
 
     Raises
     ------
     RunError
-        When memory has run out; other errors pass.
+        When memory has run out. Other errors are not changed.
     """
     import mxnet as mx
 
@@ -97,8 +97,8 @@ def explain_out_of_memory(ctx, batch_size):
         ) from error
 
 
-def _free_memory(ctx):
-    """Ask how many bytes a device has left."""
+def _free_memory(ctx: Any) -> int:
+    """Return the free memory of a device, in bytes."""
     if ctx.device_type == "gpu":
         import mxnet as mx
 
@@ -107,7 +107,7 @@ def _free_memory(ctx):
 
 
 def describe(ctx: Sequence) -> str:
-    """Name the GPUs, if it is these that compute, the processor, and the threads that MXNet has."""
+    """Name the GPUs of the contexts, if any, the processor, and MXNet's number of threads."""
     found, _ = gpus.find() if ctx[0].device_type == "gpu" else ([], "")
     names = [found[device.device_id].name for device in ctx] if found else []
     processors = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())

@@ -1,7 +1,8 @@
-"""Which GPUs there are and whether MXNet's last wheels can use them, asked of NVIDIA's driver.
+"""List the GPUs that NVIDIA's driver shows, and say whether MXNet 1.9.1 can use them.
 
-The driver is asked in a process of its own, which is this file run as a script: MXNet forks
-workers, and a process that has talked to the driver must not be forked.
+The driver is queried in a process of its own, which runs this file as a script. MXNet forks
+workers, and a process that has initialized the driver must not be forked. As a script this file has
+its folder on the module path, so no file beside it may have the name of a standard module.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import Any, Callable
 
 DRIVER = "libcuda.so.1"
-OLDEST, NEWEST = (5, 0), (9, 0)  # the newest is the first that does not work
-IN_THE_WHEEL = "5.0, 6.0, 7.0, 8.0 and 8.6, and none that a driver could translate (PTX)"
-OLDEST_DRIVER = (11, 0)  # the CUDA version that a driver must know for CUDA 11.2's libraries
+MIN_CAPABILITY, MAX_CAPABILITY = (5, 0), (9, 0)  # the maximum is excluded
+MACHINE_CODE = "5.0, 6.0, 7.0, 8.0 and 8.6, and none that a driver could translate (PTX)"
+MIN_DRIVER = (11, 0)  # the CUDA version that the driver must support for CUDA 11.2's libraries
 CAPABILITY = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 
 
@@ -29,49 +31,49 @@ class GPU:
     capability : tuple of int
         Compute capability, major and minor.
     mebibytes : int
-        Its memory.
+        Size of its memory.
     driver : tuple of int
-        The newest CUDA that the driver knows, major and minor.
+        The newest CUDA version that the driver supports, major and minor.
     """
 
     name: str
-    capability: tuple
+    capability: tuple[int, int]
     mebibytes: int
-    driver: tuple
+    driver: tuple[int, int]
 
-    def trouble(self):
+    def unsupported_reason(self) -> str:
         """Say in a clause why MXNet 1.9.1 cannot compute on it; an empty string if it can."""
-        if not OLDEST <= self.capability < NEWEST:
+        if not MIN_CAPABILITY <= self.capability < MAX_CAPABILITY:
             return (
                 f"the {self.name} has compute capability {_dotted(self.capability)}; MXNet 1.9.1 "
-                f"has machine code for {IN_THE_WHEEL}, so it runs on 5.0 to 8.9"
+                f"has machine code for {MACHINE_CODE}, so it runs on 5.0 to 8.9"
             )
-        if self.driver < OLDEST_DRIVER:
+        if self.driver < MIN_DRIVER:
             return (
                 f"the driver knows CUDA up to {_dotted(self.driver)}, and the libraries need "
-                f"{_dotted(OLDEST_DRIVER)}: install a newer driver"
+                f"{_dotted(MIN_DRIVER)}: install a newer driver"
             )
         return ""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"{self.name}, compute capability {_dotted(self.capability)}, {self.mebibytes:,} MiB, "
             f"driver for CUDA {_dotted(self.driver)}"
         )
 
 
-def _dotted(version):
+def _dotted(version: tuple[int, int]) -> str:
     return ".".join(map(str, version))
 
 
-def find():
-    """List the GPUs that the driver shows, ``CUDA_VISIBLE_DEVICES`` respected.
+def find() -> tuple[list[GPU], str]:
+    """List the GPUs that the driver shows; it respects ``CUDA_VISIBLE_DEVICES``.
 
     Returns
     -------
     gpus : list of GPU
         In the order in which MXNet counts them.
-    trouble : str
+    reason : str
         Why there are none, in a clause; empty if there are some.
     """
     asked = subprocess.run([sys.executable, __file__], capture_output=True, text=True)
@@ -83,28 +85,28 @@ def find():
         GPU(each["name"], tuple(each["capability"]), each["mebibytes"], tuple(answer["driver"]))
         for each in answer["gpus"]
     ]
-    return gpus, answer["trouble"]
+    return gpus, answer["reason"]
 
 
-def ask_driver():
-    """Ask the driver in this process; give what `find` reads, as it goes into JSON."""
+def ask_driver() -> dict[str, Any]:
+    """Query the driver in this process; return what `find` reads from JSON."""
     try:
         cuda = ctypes.CDLL(DRIVER)
     except OSError:
-        return dict(gpus=[], driver=[], trouble=f"no NVIDIA driver ({DRIVER})")
+        return dict(gpus=[], driver=[], reason=f"no NVIDIA driver ({DRIVER})")
     status = cuda.cuInit(0)
     if status:
-        return dict(gpus=[], driver=[], trouble=f"no GPU: {_name_of_error(cuda, status)}")
+        return dict(gpus=[], driver=[], reason=f"no GPU: {_error_text(cuda, status)}")
     version = _number(cuda.cuDriverGetVersion)
     count = _number(cuda.cuDeviceGetCount)
     return dict(
         gpus=[_describe(cuda, index) for index in range(count)],
         driver=[version // 1000, version % 1000 // 10],
-        trouble="" if count else "the driver shows no GPU",
+        reason="" if count else "the driver shows no GPU",
     )
 
 
-def _describe(cuda, index):
+def _describe(cuda: ctypes.CDLL, index: int) -> dict[str, Any]:
     device = _number(cuda.cuDeviceGet, index)
     name, memory = ctypes.create_string_buffer(256), ctypes.c_size_t()
     _check(cuda.cuDeviceGetName(name, len(name), device))
@@ -116,19 +118,19 @@ def _describe(cuda, index):
     )
 
 
-def _number(function, *arguments):
-    """Call a function of the driver that gives a number by its first argument."""
+def _number(function: Callable[..., int], *arguments: int) -> int:
+    """Call a function of the driver that writes a number to its first argument."""
     number = ctypes.c_int()
     _check(function(ctypes.byref(number), *arguments))
     return number.value
 
 
-def _check(status):
+def _check(status: int) -> None:
     if status:
         raise OSError(f"CUDA error {status}")
 
 
-def _name_of_error(cuda, status):
+def _error_text(cuda: ctypes.CDLL, status: int) -> str:
     text = ctypes.c_char_p()
     cuda.cuGetErrorString(status, ctypes.byref(text))
     return text.value.decode() if text.value else f"CUDA error {status}"

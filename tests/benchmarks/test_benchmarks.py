@@ -85,8 +85,8 @@ def test_a_training_step_takes_three_times_the_forward_pass_less_one_input_gradi
 
 @pytest.mark.parametrize("script", ["step.py training", "loader.py", "scaling.py"])
 def test_without_a_gpu_its_benchmarks_are_not_run(script):
-    found, trouble = gpus.find()
-    if found and not found[0].trouble():
+    found, reason = gpus.find()
+    if found and not found[0].unsupported_reason():
         pytest.skip("there is a GPU that MXNet can use")
     name, *kind = script.split()
     command = [sys.executable, BENCHMARKS / name, *kind, "--ctx", "gpu"]
