@@ -12,6 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
+import preload
 import pytest
 from hypothesis import settings
 
@@ -87,18 +88,31 @@ def server(tmp_path):
         httpd.shutdown()
 
 
-@pytest.fixture
-def run():
-    """Run a module of the package as a command; give the finished process."""
+@pytest.fixture(scope="session")
+def preloaded():
+    """A server that starts commands without importing MXNet anew for each."""
+    server = preload.Server()
+    yield server
+    server.close()
 
-    def run_module(module, *arguments, **settings):
-        return subprocess.run(
-            [sys.executable, "-m", f"d2l_alexnet.{module}", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            **settings,
-        )
+
+@pytest.fixture
+def run(preloaded):
+    """Run a module of the package as a command; give the finished process.
+
+    With any setting of `subprocess.run` but the folder, a new Python runs it.
+    """
+
+    def run_module(module, *arguments, cwd=None, **settings):
+        arguments = ["-m", f"d2l_alexnet.{module}", *map(str, arguments)]
+        if settings:
+            command = [sys.executable, *arguments]
+            return subprocess.run(
+                command, capture_output=True, text=True, timeout=300, cwd=cwd, **settings
+            )
+        process = preloaded.start(arguments, cwd, separate_errors=True)
+        out, err = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     return run_module
 
@@ -155,20 +169,23 @@ def obey_ctrl_c():
 
 
 @pytest.fixture
-def command():
+def command(preloaded):
     """Start a command in a process group of its own, and end what is left of it afterwards."""
     started = []
 
     def start(*arguments, wrapper=(), **settings):
-        process = subprocess.Popen(
-            [*wrapper, sys.executable, *map(str, arguments)],
-            start_new_session=True,
-            preexec_fn=obey_ctrl_c,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            **settings,
-        )
+        if wrapper or settings:  # which need a new Python
+            process = subprocess.Popen(
+                [*wrapper, sys.executable, *map(str, arguments)],
+                start_new_session=True,
+                preexec_fn=obey_ctrl_c,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                **settings,
+            )
+        else:
+            process = preloaded.start(arguments)
         process.others = lambda: [p for p in processes_in_group(process.pid) if p != process.pid]
         started.append(process)
         return process

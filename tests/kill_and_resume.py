@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import random
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
 
@@ -52,21 +54,29 @@ def write_small_run(folder: str | Path, name: str = "fashion-mnist") -> str:
     return SMALL_RUN.format(images=str(path), name=name)
 
 
-def run(code: str, *arguments: object, seconds: float | None = None) -> int | None:
-    """Run the code, and kill it after some seconds if given; give 0, or None if it was killed."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+def start_python(arguments: list) -> subprocess.Popen:
+    """Start a new Python."""
+    command = [sys.executable, *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+
+
+def run(
+    code: str, *arguments: object, seconds: float | None = None, start: Callable = start_python
+) -> bool:
+    """Run the code, and kill it after some seconds if given; say whether it came to its end.
+
+    `start` starts Python with arguments: a `subprocess.Popen`, or one from `preload.Server`.
+    """
+    process = start(["-c", code, *arguments])
     with contextlib.suppress(subprocess.TimeoutExpired):
-        errors = process.communicate(timeout=seconds)[1]
+        _, errors = process.communicate(timeout=seconds)
         if process.returncode:
-            raise AssertionError(errors.decode())
-        return 0
+            raise AssertionError(errors)
+        return True
     process.kill()
     process.wait()
-    return None
+    return False
 
 
 def result(folder: Path) -> tuple[dict[str, bytes], list[dict]]:
@@ -76,8 +86,21 @@ def result(folder: Path) -> tuple[dict[str, bytes], list[dict]]:
     return weights, [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
 
 
-def kill_and_resume(code: str, folder: Path, kills: int, moments: random.Random) -> int:
+def kill_and_resume(
+    code: str, folder: Path, kills: int, moments: Callable, start: Callable = start_python
+) -> int:
     """Run into a folder, with at most so many kills, and resume after each until the run ends.
+
+    Parameters
+    ----------
+    code : str
+        As `write_small_run` gives it.
+    folder : pathlib.Path
+    kills : int
+    moments : callable
+        Gives the seconds after which to kill.
+    start : callable
+        As for `run`.
 
     Returns
     -------
@@ -88,8 +111,8 @@ def kill_and_resume(code: str, folder: Path, kills: int, moments: random.Random)
     while True:
         begun = (folder / SETTINGS_FILE).exists()
         arguments = ["--resume", folder] if begun else [*SETTINGS, "--out", folder]
-        seconds = moments.uniform(1, 6) if made < kills else None
-        if run(code, *arguments, *EVERY_STEP, seconds=seconds) == 0:
+        seconds = moments() if made < kills else None
+        if run(code, *arguments, *EVERY_STEP, seconds=seconds, start=start):
             return made
         made += 1
 
@@ -99,7 +122,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     kills = parser.parse_args().kills
-    moments, made, runs, differences = random.Random(0), 0, 0, 0
+    made, runs, differences = 0, 0, 0
+    moments = functools.partial(random.Random(0).uniform, 1, 6)
     with tempfile.TemporaryDirectory() as folder:
         code = write_small_run(folder)
         run(code, *SETTINGS, "--out", Path(folder, "undisturbed"))

@@ -1,6 +1,7 @@
 """Runs that are stopped, killed, starved and resumed: real processes, real signals."""
 
 import contextlib
+import functools
 import os
 import random
 import shutil
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 from kill_and_resume import EVERY_STEP, SETTINGS, kill_and_resume, result, run, write_small_run
 
-from d2l_alexnet import checkpoint
 from d2l_alexnet.history import read_history
+from d2l_alexnet.run_folder import checkpoint
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +34,7 @@ def start(small_run, command):
 def uninterrupted(small_run, tmp_path_factory):
     """The run folder of a small run that nothing disturbed."""
     out = tmp_path_factory.mktemp("uninterrupted") / "run"
-    run(small_run, *SETTINGS, "--out", out)
+    assert run(small_run, *SETTINGS, "--out", out)
     return out
 
 
@@ -47,12 +48,15 @@ def wait_for_checkpoint(folder, process, more_than=0):
     raise AssertionError(f"no checkpoint; {process.communicate()[0]}")
 
 
-def test_killed_at_any_moment_and_resumed_the_run_ends_the_same(small_run, uninterrupted, tmp_path):
+def test_killed_at_any_moment_and_resumed_the_run_ends_the_same(
+    small_run, uninterrupted, tmp_path, preloaded
+):
     """Twenty SIGKILLs at random moments, of one run after the other; the script makes hundreds."""
-    moments, kills, runs = random.Random(0), 0, 0
+    moments, kills, runs = functools.partial(random.Random(0).uniform, 0.2, 3), 0, 0
+    start = functools.partial(preloaded.start, separate_errors=True)
     while kills < 20:
         folder = tmp_path / f"run{runs}"
-        kills += kill_and_resume(small_run, folder, 20 - kills, moments)
+        kills += kill_and_resume(small_run, folder, 20 - kills, moments, start)
         assert result(folder) == result(uninterrupted)
         runs += 1
 
@@ -63,7 +67,7 @@ def test_a_stopped_run_saves_itself_and_says_how_to_go_on(
 ):
     process = start(*SETTINGS, "--out", tmp_path / "run", "--num-workers", 2)
     process.stdout.readline()
-    assert process.stdout.readline().startswith("A pass over 96 images takes about ")
+    assert process.stdout.readline().startswith("An epoch of 96 images takes about ")
     process.send_signal(sent)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == status
@@ -181,7 +185,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(s
     assert process.returncode == 1
     last = said.splitlines()[-1]
     assert last.startswith("d2l_alexnet: epoch 1: the loss is no longer finite, at step ")
-    assert last.endswith("and learning rate 1e+06; start anew with a lower --lr")
+    assert last.endswith("and learning rate 1e+06; start again with a lower --lr")
     for path in checkpoint.find(tmp_path / "run"):
         _, arrays = checkpoint.read(path)
         assert all(np.isfinite(array).all() for array in arrays.values())
