@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 from make_fixtures import FIXTURES, PLATEAU, draw_accuracies
 
-from d2l_alexnet.schedule import cuts, next_rate
+from d2l_alexnet.history import cuts
+from d2l_alexnet.schedule import reduce_on_plateau
 
 
 def rates(accuracies, **settings):
     """The rate after each epoch."""
     settings = {"lr": 0.1, **settings}
-    return [next_rate(accuracies[:epoch], **settings) for epoch in range(1, len(accuracies) + 1)]
+    return [reduce_on_plateau(accuracies[:epoch], **settings) for epoch in range(1, len(accuracies) + 1)]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_by_hand(accuracies, expected):
 
 
 def test_before_the_first_epoch_the_rate_is_the_recipes():
-    assert next_rate([], 0.1) == 0.1
+    assert reduce_on_plateau([], 0.1) == 0.1
 
 
 def test_every_rate_is_exactly_pytorchs():
@@ -46,9 +47,9 @@ def test_every_rate_is_exactly_pytorchs():
 def test_a_rate_given_later_holds_from_its_epoch_on_and_is_cut_like_the_other():
     flat = [0.5] * 8  # due after epochs 4 and 7
     assert rates(flat, lr=1, patience=2)[3] == 0.1
-    assert next_rate(flat[:4], 0.3, since=5, patience=2) == 0.3
-    assert next_rate(flat[:6], 0.3, since=5, patience=2) == 0.3
-    assert next_rate(flat[:7], 0.3, since=5, patience=2) == pytest.approx(0.03)
+    assert reduce_on_plateau(flat[:4], 0.3, since=5, patience=2) == 0.3
+    assert reduce_on_plateau(flat[:6], 0.3, since=5, patience=2) == 0.3
+    assert reduce_on_plateau(flat[:7], 0.3, since=5, patience=2) == pytest.approx(0.03)
 
 
 def test_cuts_are_the_first_epochs_of_a_lower_rate():

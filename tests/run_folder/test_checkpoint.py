@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
-from d2l_alexnet import checkpoint, runs
+from d2l_alexnet.run_folder import checkpoint
+from d2l_alexnet.run_folder.results import write_results
 from d2l_alexnet.state import State
 from d2l_alexnet.history import read_history
 from d2l_alexnet.recipes import LECTURE
@@ -86,7 +87,7 @@ def ruined():
     return net
 
 
-NOT_FINITE = "dense.*_weight is no longer finite; not saved; start anew with a lower --lr$"
+NOT_FINITE = "dense.*_weight is no longer finite; not saved; start again with a lower --lr$"
 
 
 def test_weights_that_are_not_finite_are_never_saved(saved, ruined):
@@ -100,7 +101,7 @@ def test_what_was_measured_is_written_even_if_the_weights_cannot_be(tmp_path, ru
     """A loss may be finite when the weights are not any more: ReLU drops a NaN."""
     row = dict(LECTURE.published[0], epoch=3)
     with pytest.raises(RunError, match=f"^epoch 3: {NOT_FINITE}"):
-        runs.write_results(tmp_path, ruined, LECTURE, [row], [2.3])
+        write_results(tmp_path, ruined, LECTURE, [row], [2.3])
     assert read_history(tmp_path / "history.jsonl") == [row]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "curves.png",

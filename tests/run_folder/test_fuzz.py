@@ -1,6 +1,6 @@
 """Damaged files of every kind: a reader gives what it should or one clear line, nothing else.
 
-``python -m pytest tests/test_fuzz.py --hypothesis-profile long -s`` tries thousands of files a
+``python -m pytest tests/run_folder/test_fuzz.py --hypothesis-profile long -s`` tries thousands of files a
 reader and says how many.
 """
 
@@ -15,9 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2l_alexnet import checkpoint, runs
+from d2l_alexnet.options import RunOptions
+from d2l_alexnet.run_folder import checkpoint
+from d2l_alexnet.run_folder.settings import SETTINGS, read_settings, write_settings
 from d2l_alexnet.state import State
-from d2l_alexnet.datasets import IdxFile, read_idx
+from d2l_alexnet.data.fashion_mnist import IdxFile
 from d2l_alexnet.history import read_history, write_history
 from d2l_alexnet.run_folder.params import read_params
 from d2l_alexnet.recipes import LECTURE
@@ -29,7 +31,7 @@ IDX = IdxFile("values.gz", (3, 4), hashlib.sha256(RAW).hexdigest())
 
 def idx(path):
     path.write_bytes(gzip.compress(RAW))
-    return lambda: read_idx(path, IDX).tolist()
+    return lambda: IDX.read(path).tolist()
 
 
 def checkpoints(path):
@@ -57,12 +59,10 @@ def history(path):
 
 
 def run_settings(path):
-    runs.write_settings(
-        path.parent, LECTURE, seed=0, explain_gap=False, ctx=[mx.cpu()], num_workers=2
-    )
-    (path.parent / runs.SETTINGS).rename(path)
-    path.parent.joinpath(runs.SETTINGS).symlink_to(path)
-    return lambda: runs.read_settings(path.parent)
+    write_settings(path.parent, LECTURE, RunOptions(), [mx.cpu()], num_workers=2)
+    (path.parent / SETTINGS).rename(path)
+    path.parent.joinpath(SETTINGS).symlink_to(path)
+    return lambda: read_settings(path.parent)
 
 
 # For a reader whose files carry a checksum, what it accepts is what was written.
