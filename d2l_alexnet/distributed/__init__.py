@@ -1,1 +1,1 @@
-"""Several processes that train one net, over MXNet's own parameter server."""
+"""Training one net with several processes, on one machine or more."""

@@ -1,8 +1,8 @@
-"""Train with several processes, here or on several machines, and see to it that none hangs.
+"""Train with several processes, on this machine or on several.
 
-``python -m d2l_alexnet.distributed.launch --workers 2 -- --recipe quick`` starts a scheduler, a server and two
-workers of MXNet's parameter server. When one of them dies, MXNet's others wait for ever; here, all
-end within seconds, and one line says which it was and how to go on.
+``python -m d2l_alexnet.distributed.launch --workers 2 -- --recipe quick`` starts a scheduler, a
+server and two workers of MXNet's parameter server. When a process dies, MXNet's other processes
+wait forever. Here all end within seconds, and one line names the process and says how to resume.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Sequence
 
 from d2l_alexnet import cli
 from d2l_alexnet.distributed import rendezvous
@@ -26,16 +27,16 @@ from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.runtime.cores import usable_cores
 from d2l_alexnet.runtime.signals import StopRequest
 
-HERE = "localhost"
+LOCALHOST = "localhost"
 SSH = "ssh -o BatchMode=yes -o ServerAliveInterval=10"  # seconds
 TRAIN = [sys.executable, "-m", "d2l_alexnet.train"]
-SERVE = [sys.executable, "-c", "import d2l_alexnet, mxnet"]  # importing MXNet is all there is to do
-FORWARDED = ("DMLC_", "MXNET_", "PS_")  # variables whose names begin so reach other hosts
-SECONDS_TO_END = 10  # for the servers when the workers are done, and for what has been killed
-EPILOG = """What follows -- is for python -m d2l_alexnet.train; --kvstore dist_sync is added.
---batch-size stays that of all workers together. On other hosts, which ssh must reach without a
-password, the current folder and this Python have to be where they are here. Ctrl-C has the first
-worker save the run and ends all; a second one ends them at once."""
+SERVE = [sys.executable, "-c", "import d2l_alexnet, mxnet"]  # a server runs inside the import
+FORWARDED = ("DMLC_", "MXNET_", "PS_")  # prefixes of the variables that other hosts get
+SECONDS_TO_END = 10  # for servers after the workers have ended, and for killed processes
+EPILOG = """The arguments after -- go to python -m d2l_alexnet.train, with --kvstore dist_sync.
+--batch-size is the total over all workers. ssh must reach other hosts without a password, and the
+current folder and this Python must have the same paths there. Ctrl-C: the first worker saves the
+run, then all processes end. A second Ctrl-C ends them at once."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ class Role:
     kind : str
         scheduler, server or worker.
     number : int
-        Which of its kind, counted from 0; for a worker, its rank.
+        Its number among the processes of its kind, counted from 0; the rank of a worker.
     host : str
-        Where it runs.
+        The host that it runs on.
     """
 
     kind: str
@@ -57,72 +58,79 @@ class Role:
     host: str
 
     @property
-    def name(self):
-        """What its lines begin with."""
+    def name(self) -> str:
+        """The name before each line of its output."""
         return self.kind if self.kind == "scheduler" else f"{self.kind} {self.number}"
 
 
-def launch(workers, servers, arguments, hosts=None, port=None, ssh=SSH):
+def launch(
+    workers: int,
+    servers: int,
+    arguments: Sequence[str],
+    hosts: str | Path | None = None,
+    port: int | None = None,
+    ssh: str = SSH,
+) -> None:
     """Start all processes of a distributed run, and end them together.
 
     Parameters
     ----------
     workers, servers : int
-        How many.
+        Numbers of processes.
     arguments : list of str
-        For `d2l_alexnet.train`.
+        Arguments of `d2l_alexnet.train`.
     hosts : path, optional
-        A file with a host a line, over which workers and servers are dealt out in turn; the first
-        one also has the scheduler. This machine if it is not given.
+        A file with one host per line. Workers and servers are assigned to the hosts in turn, the
+        scheduler to the first host. This machine if not given.
     port : int, optional
-        The scheduler's; one that is free here if it is not given.
+        Port of the scheduler; a free one of this machine if not given.
     ssh : str
-        The command that runs another one on a host.
+        The command that runs another command on a host.
 
     Raises
     ------
     InputError
-        For bad input, the training's own included.
+        For bad input, also of the training.
     RunError
-        When one of the processes has died.
+        When a process has died.
     Interrupted
-        After Ctrl-C or SIGTERM; the run can be resumed.
+        After Ctrl-C or SIGTERM. The run can be resumed.
     """
-    names = read_hosts(hosts) if hosts else [HERE]
+    names = read_hosts(hosts) if hosts else [LOCALHOST]
     settings = {
         rendezvous.HOST: address(names[0]),
         rendezvous.PORT: str(port or free_port()),
         rendezvous.WORKERS: str(workers),
         rendezvous.SERVERS: str(servers),
     }
-    again = ["--workers", str(workers), "--servers", str(servers)]
+    options = ["--workers", str(workers), "--servers", str(servers)]
     if hosts:
-        again += ["--hosts", str(hosts)] + (["--ssh", ssh] if ssh != SSH else [])
-    with StopRequest() as stop, Job(again) as job:
-        for role in deal_out(workers, servers, names):
+        options += ["--hosts", str(hosts)] + (["--ssh", ssh] if ssh != SSH else [])
+    with StopRequest() as stop, Job(options) as job:
+        for role in assign_hosts(workers, servers, names):
             command, variables = command_of(role, arguments)
             variables.update(settings)
             if hosts:
                 job.start(role, *over_ssh(ssh.split(), role.host, command, variables))
             else:
-                variables["OMP_NUM_THREADS"] = str(share_of_cores(workers))
+                variables["OMP_NUM_THREADS"] = str(threads_per_worker(workers))
                 job.start(role, command, variables)
         job.supervise(stop)
 
 
-def deal_out(workers, servers, hosts):
-    """Give each process of a run its host, in turn; the scheduler the first one."""
+def assign_hosts(workers: int, servers: int, hosts: Sequence[str]) -> list[Role]:
+    """Assign the processes of a run to the hosts in turn, the scheduler to the first host."""
     kinds = (("scheduler", 1), ("server", servers), ("worker", workers))
     return [Role(kind, n, hosts[n % len(hosts)]) for kind, number in kinds for n in range(number)]
 
 
-def read_hosts(path):
-    """Read a host file: a name or address a line; what follows # is a comment.
+def read_hosts(path: str | Path) -> list[str]:
+    """Read a host file: one name or address per line; # starts a comment.
 
     Raises
     ------
     InputError
-        When there is none in it, or one cannot be found.
+        When the file names no host, or a host cannot be found.
     """
     try:
         lines = Path(path).read_text().splitlines()
@@ -137,27 +145,27 @@ def read_hosts(path):
     return hosts
 
 
-def address(host):
-    """Find the address of a host: what the other processes know it by."""
+def address(host: str) -> str:
+    """Find the IPv4 address of a host."""
     try:
-        return socket.getaddrinfo(host, None, socket.AF_INET)[0][4][0]
+        return str(socket.getaddrinfo(host, None, socket.AF_INET)[0][4][0])
     except OSError as error:
         raise InputError(f"--hosts: {host!r} is not a host ({error.strerror})") from error
 
 
-def free_port():
-    """Find a port that nobody listens at here."""
+def free_port() -> int:
+    """Find a free port of this machine."""
     with socket.socket() as trial:
         trial.bind(("", 0))
         return trial.getsockname()[1]
 
 
-def command_of(role, arguments):
-    """Give the command line of a role, and the variables that it needs besides those of all."""
+def command_of(role: Role, arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the command line of a process, and its own environment variables."""
     variables = {
         rendezvous.ROLE: role.kind,
         rendezvous.NODE: address(role.host),
-        rendezvous.LEASH: "1",
+        rendezvous.CONTROL_PIPE: "1",
         "PYTHONUNBUFFERED": "1",
     }
     if role.kind != "worker":
@@ -166,23 +174,26 @@ def command_of(role, arguments):
     return [*TRAIN, "--kvstore", "dist_sync", *arguments], variables
 
 
-def over_ssh(ssh, host, command, variables):
-    """Give the command line that runs a command on another host, in this folder.
+def over_ssh(
+    ssh: Sequence[str], host: str, command: Sequence[str], variables: dict[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """Return the command line that runs a command on another host, in the same folder.
 
     Returns
     -------
     command : list of str
     variables : dict
-        None that it needs here.
+        Empty: the variables are in the command line.
     """
     given = {name: os.environ[name] for name in os.environ if name.startswith(FORWARDED)}
-    there = [f"{name}={value}" for name, value in {**given, **variables}.items()]
-    script = f"cd {shlex.quote(str(Path.cwd()))} && env {shlex.join([*there, *command])}; exit $?"
+    settings = [f"{name}={value}" for name, value in {**given, **variables}.items()]
+    env = shlex.join(["env", *settings, *command])
+    script = f"cd {shlex.quote(str(Path.cwd()))} && {env}; exit $?"
     return [*ssh, host, f"sh -c {shlex.quote(script)}"], {}
 
 
-def share_of_cores(workers):
-    """Give the threads that each of the workers of this machine may have: its equal share."""
+def threads_per_worker(workers: int) -> int:
+    """Divide the threads of this machine equally among its workers."""
     return max(1, min(int(os.environ["OMP_NUM_THREADS"]), usable_cores() // workers))
 
 
@@ -191,29 +202,34 @@ class Job:
 
     Parameters
     ----------
-    again : list of str
-        The launcher's options with which a run like this one is resumed.
+    options : list of str
+        The options of the launcher that resume the run with the same processes.
 
     Attributes
     ----------
     folder : str or None
-        The run folder, once the first worker has named it.
+        The run folder, once the first worker has printed it.
+    running : dict of Role to subprocess.Popen
+        The processes that have not ended.
     """
 
-    def __init__(self, again):
-        self.again, self.folder = again, None
-        self.running, self._readers, self._quiet = {}, {}, False
+    def __init__(self, options: Sequence[str]) -> None:
+        self.options = options
+        self.folder: str | None = None
+        self.running: dict[Role, subprocess.Popen[str]] = {}
+        self._readers: dict[Role, threading.Thread] = {}
+        self._quiet = False
 
-    def start(self, role, command, variables):
-        """Start a process, with variables added to ours."""
+    def start(self, role: Role, command: Sequence[str], variables: dict[str, str]) -> None:
+        """Start a process, with these variables added to the environment."""
         try:
             process = subprocess.Popen(
                 command,
                 env={**os.environ, **variables},
-                stdin=subprocess.PIPE,  # its leash: see `d2l_alexnet.rendezvous`
+                stdin=subprocess.PIPE,  # control pipe: see `d2l_alexnet.distributed.rendezvous`
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # a terminal's Ctrl-C is for the launcher alone
+                start_new_session=True,  # a terminal sends Ctrl-C to the launcher only
                 text=True,
                 errors="replace",
             )
@@ -223,8 +239,8 @@ class Job:
         self._readers[role] = threading.Thread(target=self._forward, args=(role, process.stdout))
         self._readers[role].start()
 
-    def _forward(self, role, lines):
-        """Print what a process says, each line with its name before it."""
+    def _forward(self, role: Role, lines: IO[str]) -> None:
+        """Print the output of a process, with its name before each line."""
         for line in lines:
             if role.name == "worker 0":
                 found = re.search(r"Run folder: (.*)$", line)
@@ -232,57 +248,59 @@ class Job:
             if not self._quiet:
                 print(f"[{role.name}] {line}", end="", flush=True)
 
-    def supervise(self, stop):
-        """Wait until all workers are done; raise when anything else happens first."""
-        told = False
+    def supervise(self, stop: StopRequest) -> None:
+        """Wait until all workers have finished; raise if a process fails or a stop is requested."""
+        signalled = False
         while any(role.kind == "worker" for role in self.running):
-            if stop.signum and not told:
-                told = True
-                self._tell_first_worker(stop.signum)
+            if stop.signum and not signalled:
+                signalled = True
+                self._signal_first_worker(stop.signum)
             for role, process in list(self.running.items()):
                 if process.poll() is not None:
-                    self._take_leave(role, process.returncode, stop)
+                    self._handle_exit(role, process.returncode, stop)
             time.sleep(0.1)
 
-    def _tell_first_worker(self, signum):
-        """Pass on a signal; the first worker saves the run and ends."""
+    def _signal_first_worker(self, signum: int) -> None:
+        """Forward a signal to the first worker, which saves the run and ends."""
         for role, process in self.running.items():
-            if role.name == "worker 0":
+            if role.name == "worker 0" and process.stdin:
                 with contextlib.suppress(OSError):
                     process.stdin.write(chr(signum))
                     process.stdin.flush()
 
-    def _take_leave(self, role, status, stop):
-        """Note that a process has ended; raise unless it was done."""
+    def _handle_exit(self, role: Role, status: int, stop: StopRequest) -> None:
+        """Remove a process that has finished; raise if it has failed."""
         self._readers[role].join(SECONDS_TO_END)
-        if status == 0:  # the servers are done when the last worker is about to end
+        if status == 0:  # servers can finish just before the last worker
             del self.running[role]
             return
-        self._quiet = True  # what the others say now is of no interest
-        stop.raise_if_requested(f"stopped; {self._how_to_go_on()}")
-        died = f"{role.name} on {role.host} {cause(status)}; all others were ended"
+        self._quiet = True  # the errors of the other processes only follow from this one
+        stop.raise_if_requested(f"stopped; {self._how_to_resume()}")
+        died = f"{role.name} on {role.host} {describe_status(status)}; all others were ended"
         if status == 2:
             raise InputError(died)
-        raise RunError(f"{died}; {self._how_to_go_on()}")
+        raise RunError(f"{died}; {self._how_to_resume()}")
 
-    def _how_to_go_on(self):
+    def _how_to_resume(self) -> str:
         if not self.folder:
             return "nothing has been saved yet"
-        command = ["python", "-m", "d2l_alexnet.distributed.launch", *self.again, "--", "--resume", self.folder]
+        module = "d2l_alexnet.distributed.launch"
+        command = ["python", "-m", module, *self.options, "--", "--resume", self.folder]
         return f"to go on: {shlex.join(command)}"
 
-    def __enter__(self):
+    def __enter__(self) -> Job:
         return self
 
-    def __exit__(self, kind, *_):
-        """End what is left: the servers by themselves if the workers are done, else all at once."""
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        """Wait for the servers to end if the workers have finished; else end all processes."""
         deadline = time.monotonic() + (SECONDS_TO_END if kind is None else 0)
         for process in self.running.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0, deadline - time.monotonic()))
         for process in self.running.values():
             with contextlib.suppress(OSError):
-                process.stdin.close()  # which ends it, wherever it is
+                if process.stdin:
+                    process.stdin.close()  # ends the process, also on another host
         for process in self.running.values():
             try:
                 process.wait(SECONDS_TO_END)
@@ -293,36 +311,33 @@ class Job:
             reader.join(SECONDS_TO_END)
 
 
-def cause(status):
-    """Say how a process ended, from what its exit status is here or through a shell."""
+def describe_status(status: int) -> str:
+    """Say how a process ended, from its exit status or the exit status of its shell."""
     signum = -status if status < 0 else status - 128
     if signum in set(signal.Signals):
         return f"was killed by {signal.Signals(signum).name}"
     return f"ended with status {status}" + (", as ssh does" if status == 255 else "")
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Read the command line and launch."""
-    parser = cli.Parser("distributed.launch", "Train with several processes, here or on several machines.")
-    parser.epilog = EPILOG
-    parser.add_argument("--workers", type=cli.number(int, 1), default=2, metavar="N", help="that train")
+    description = "Train with several processes, on this machine or on several."
+    parser = cli.Parser("distributed.launch", description, EPILOG)
+    for kind, default, task in (("workers", 2, "train"), ("servers", 1, "sum gradients")):
+        text = f"number of processes that {task} (default: {default})"
+        count = cli.number(int, 1)
+        parser.add_argument(f"--{kind}", default=default, type=count, metavar="N", help=text)
     parser.add_argument(
-        "--servers", type=cli.number(int, 1), default=1, metavar="N", help="that add up gradients"
+        "--hosts", metavar="FILE", help="file with one host per line; this machine if not given"
     )
-    parser.add_argument("--hosts", metavar="FILE", help="a host a line; this machine if not given")
+    port, text = cli.number(int, 1, 65535), "port of the scheduler; a free one if not given"
+    parser.add_argument("--port", type=port, metavar="N", help=text)
     parser.add_argument(
-        "--port",
-        type=cli.number(int, 1, 65535),
-        metavar="N",
-        help="the scheduler's; one that is free here if not given",
+        "--ssh", default=SSH, metavar="COMMAND", help="run a command on a host: COMMAND HOST ..."
     )
     parser.add_argument(
-        "--ssh",
-        default=SSH,
-        metavar="COMMAND",
-        help="runs another command on a host, whose name comes first",
+        "arguments", nargs="*", metavar="-- ...", help="arguments of python -m d2l_alexnet.train"
     )
-    parser.add_argument("arguments", nargs="*", metavar="-- ...", help="what to train")
     launch(**vars(parser.parse_args(argv)))
 
 

@@ -1,11 +1,11 @@
-"""The processes that train one net together, as one of them sees them.
+"""The group of processes that train one net together.
 
-The training loop is the same for one process and for many: it asks a `SingleProcess` or a
-`ProcessGroup` to sum arrays over the processes, and which of them it is. Start many with
+The training loop is the same for one process and for many. It asks a `SingleProcess` or a
+`ProcessGroup` for its rank and for sums over all processes. Start several processes with
 ``python -m d2l_alexnet.distributed.launch``.
 
-Every worker computes the gradients of its part of each batch, the server sums them, and every
-worker takes the same step with the sum. The first worker writes the run folder and tests the net.
+Every worker computes the gradients of its part of each batch. The server sums them. Every worker
+takes the same step with the sum. The first worker writes the run folder and evaluates the net.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from d2l_alexnet.distributed.watchdog import Watchdog
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.options import DistributedOptions
 
-FIRST_KEY = 1_000_000  # of ours in the parameter server; the trainer numbers its own from 0
+FIRST_KEY = 1_000_000  # in the parameter server; the trainer's own keys start at 0
 CHUNK = 2**16  # values sent at once
 STEP = "the other workers have not made this step"
-SECONDS_TO_START = 60  # others may take at least so long: each has to load MXNet first
+SECONDS_TO_START = 60  # the least patience at the start: each process has to load MXNet first
 
 
 class SingleProcess:
-    """A group of one process: it has the interface of `ProcessGroup`, and sends nothing.
+    """A group of one process. It has the interface of `ProcessGroup`, and sends nothing.
 
     Attributes
     ----------
     rank : int
-        Which process this is, counted from 0.
+        Number of this process, counted from 0.
     size : int
-        How many there are.
+        Number of processes.
     kvstore : str or mxnet.kv.KVStore
         For the trainer.
     """
@@ -58,14 +58,14 @@ class SingleProcess:
         return array
 
     def broadcast(self, array: Any) -> None:
-        """Overwrite an array with the first process's."""
+        """Overwrite an array with the array of the first process."""
 
     def broadcast_object(self, make: Callable[[], Any]) -> Any:
         """Have the first process call `make`, and give all processes what it returns."""
         return make()
 
     def broadcast_weights(self, trainer: Any) -> None:
-        """Give all processes the first one's weights."""
+        """Give all processes the weights of the first one."""
 
 
 SINGLE_PROCESS = SingleProcess()
@@ -86,7 +86,7 @@ def join(options: DistributedOptions) -> Iterator[SingleProcess]:
     Raises
     ------
     InputError
-        When the environment does not say where the others are.
+        When the environment does not say where the other processes are.
     """
     if options.kvstore == "device":
         yield SINGLE_PROCESS
@@ -111,7 +111,7 @@ def join(options: DistributedOptions) -> Iterator[SingleProcess]:
 
 
 class ProcessGroup(SingleProcess):
-    """The workers of a distributed run, as one of them sees them.
+    """The workers of a distributed run.
 
     Parameters
     ----------
@@ -121,11 +121,11 @@ class ProcessGroup(SingleProcess):
     def __init__(self, options: DistributedOptions) -> None:
         self.watchdog = Watchdog(max(options.patience, SECONDS_TO_START))
         scheduler = os.environ[rendezvous.HOST], os.environ[rendezvous.PORT]
-        self.watchdog.expect("not all of the other processes have come to {}:{}".format(*scheduler))
+        self.watchdog.reset("not all of the other processes have come to {}:{}".format(*scheduler))
         self.watchdog.start()
         self.kvstore = mx.kv.create(options.kvstore)
         self._buffers: dict[tuple, tuple] = {}
-        self.watchdog.listen(self.kvstore, options.patience)
+        self.watchdog.watch_scheduler(self.kvstore, options.patience)
         self.size = self.kvstore.num_workers
         self.rank = int(os.environ.get(rendezvous.RANK, self.kvstore.rank))
         self._check_ranks()
@@ -148,7 +148,7 @@ class ProcessGroup(SingleProcess):
         mxnet.nd.NDArray
             The sum, on the same device. It may not be computed yet.
         """
-        self.watchdog.expect(STEP)
+        self.watchdog.reset(STEP)
         return self._sum(array)
 
     def _sum(self, array: Any) -> Any:
@@ -156,14 +156,14 @@ class ProcessGroup(SingleProcess):
         if kind not in self._buffers:
             self._buffers[kind] = FIRST_KEY + len(self._buffers), mx.nd.zeros_like(array)
             self.kvstore.init(*self._buffers[kind])
-        # One buffer for each key: the engine keeps the order of pushes only through a shared one.
+        # One buffer per key: the engine keeps the order of pushes only if they share a buffer.
         key, buffer = self._buffers[kind]
         buffer[:] = array
         self.kvstore.pushpull(key, buffer, out=buffer)
         return buffer.copy()
 
     def broadcast(self, array: Any) -> None:
-        """Overwrite an array, float32 or float64, with the first worker's."""
+        """Overwrite an array, float32 or float64, with the array of the first worker."""
         array[:] = self.all_reduce(array if self.is_main else mx.nd.zeros_like(array))
 
     def broadcast_object(self, make: Callable[[], Any]) -> Any:
@@ -172,21 +172,21 @@ class ProcessGroup(SingleProcess):
         Parameters
         ----------
         make : callable
-            Returns what JSON can hold; floats arrive without rounding. The other workers wait for
-            it without a time limit, as long as the scheduler answers.
+            Returns an object that JSON can hold; floats arrive without rounding. The other workers
+            wait for it without a time limit, as long as the scheduler answers.
         """
-        self.watchdog.expect(None)
+        self.watchdog.reset(None)
         data = b""
         if self.is_main:
             data = json.dumps(make()).encode()
-            self.watchdog.expect(STEP)  # the others only have to receive it
+            self.watchdog.reset(STEP)  # the others only have to receive it
         (length,) = self._broadcast_bytes(np.array([len(data)]), 1)
         numbers = self._broadcast_bytes(np.frombuffer(data, np.uint8), length)
-        self.watchdog.expect(None)
+        self.watchdog.reset(None)
         return json.loads(numbers.astype(np.uint8).tobytes())
 
     def _broadcast_bytes(self, numbers: np.ndarray, length: int) -> np.ndarray:
-        """Send whole numbers in pieces, as floats: the server sums nothing else."""
+        """Send whole numbers in pieces, as floats: the server sums only floats."""
         received = []
         for start in range(0, length, CHUNK):
             piece = np.zeros(CHUNK, np.float64)
@@ -197,12 +197,12 @@ class ProcessGroup(SingleProcess):
         return np.concatenate(received)[:length].astype(int)
 
     def broadcast_weights(self, trainer: Any) -> None:
-        """Give all workers the first one's weights, and wait until they have them.
+        """Give all workers the weights of the first one, and wait until they have them.
 
         The trainer broadcasts them lazily and asynchronously, in its first step. The server could
         then answer with the first gradients instead.
         """
-        self.watchdog.expect(STEP)
+        self.watchdog.reset(STEP)
         trainer._init_kvstore()
         trainer._init_params()
         mx.nd.waitall()

@@ -1,8 +1,8 @@
-"""The settings by which the processes of a distributed run find each other, before MXNet sees them.
+"""Check the settings by which the processes of a distributed run find each other.
 
-MXNet's engine for many machines, ps-lite, reads them from the environment and believes them: with
-a wrong one it aborts or waits for ever. Importing MXNet in a server or scheduler is all that such
-a process does: that call returns when the run is over.
+ps-lite, MXNet's library for several machines, reads them from the environment and does not check
+them: with a wrong one it aborts or waits forever. Servers and schedulers only import MXNet; the
+import returns when the run is over.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ import signal
 import socket
 import sys
 import threading
+from typing import Mapping
 
 from d2l_alexnet.errors import InputError
 
-ROLE, HOST, PORT = "DMLC_ROLE", "DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT"  # the latter: scheduler's
+ROLE, HOST, PORT = "DMLC_ROLE", "DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT"  # of the scheduler
 WORKERS, SERVERS = "DMLC_NUM_WORKER", "DMLC_NUM_SERVER"
-NODE, RANK = "DMLC_NODE_HOST", "DMLC_RANK"  # optional: a process's own address; a worker's number
-LEASH = "D2L_LEASH"  # set by the launcher
+NODE, RANK = "DMLC_NODE_HOST", "DMLC_RANK"  # optional: address of this process, rank of a worker
+CONTROL_PIPE = "D2L_CONTROL_PIPE"  # set if standard input is a pipe from the launcher
 ROLES = ("scheduler", "server", "worker")
-HEARTBEAT = {"PS_HEARTBEAT_INTERVAL": "2"}  # seconds; ps-lite sends none unless it is told to
+HEARTBEAT = {"PS_HEARTBEAT_INTERVAL": "2"}  # seconds; ps-lite sends none by default
 
 
-def prepare():
-    """Prepare a process of a distributed run, when the package is imported in one.
+def prepare() -> None:
+    """Prepare a process of a distributed run. Importing the package in such a process calls this.
 
-    Bad settings end it, in one line and with status 2: there is nothing that such a process could
-    do otherwise.
+    Bad settings end the process with one line and status 2.
     """
     try:
         check(os.environ)
@@ -36,12 +36,12 @@ def prepare():
         raise SystemExit(2) from None
     for name, value in HEARTBEAT.items():
         os.environ.setdefault(name, value)
-    if LEASH in os.environ:
-        threading.Thread(target=_obey, daemon=True).start()
+    if CONTROL_PIPE in os.environ:
+        threading.Thread(target=_follow_control_pipe, daemon=True).start()
 
 
-def check(environment):
-    """Check a process's settings.
+def check(environment: Mapping[str, str]) -> None:
+    """Check the settings of a process.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def check(environment):
     Raises
     ------
     InputError
-        When one is missing or cannot be right; it names the variable.
+        When one is missing or wrong. It names the variable.
     """
     role = environment.get(ROLE)
     if role not in ROLES:
@@ -68,19 +68,21 @@ def check(environment):
         _bind(f"{PORT} {port}", node, port)
 
 
-def _found(value):
+def _found(value: str | None) -> str:
     return "not set" if value is None else f"found {value!r}"
 
 
-def _whole(environment, name, minimum, maximum=None):
+def _whole(
+    environment: Mapping[str, str], name: str, minimum: int, maximum: int | None = None
+) -> int:
     text = environment.get(name)
     span = f"from {minimum}" + (" up" if maximum is None else f" to {maximum}")
-    if not (text or "").isdecimal() or not minimum <= int(text) <= (maximum or int(text)):
+    if not (text and text.isdecimal() and minimum <= int(text) <= (maximum or int(text))):
         raise InputError(f"{name}: {_found(text)}, should be a whole number {span}")
     return int(text)
 
 
-def _resolve(name, host):
+def _resolve(name: str, host: str | None) -> None:
     """Make sure that a host has an address."""
     try:
         socket.getaddrinfo(host or "no host", None)
@@ -88,20 +90,21 @@ def _resolve(name, host):
         raise InputError(f"{name}: {_found(host)}, should be a host ({error.strerror})") from error
 
 
-def _bind(what, host, port):
-    """Make sure that one can listen at an address and port of this machine."""
+def _bind(setting: str, host: str, port: int) -> None:
+    """Make sure that this machine can listen at an address and port."""
     try:
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind((host, port))
     except OSError as error:
-        raise InputError(f"{what}: cannot listen there ({error.strerror})") from error
+        raise InputError(f"{setting}: cannot listen there ({error.strerror})") from error
 
 
-def _obey():
-    """Pass on the launcher's signals, each a byte on standard input; when that ends, end all.
+def _follow_control_pipe() -> None:
+    """Send this process each signal that arrives as a byte on standard input.
 
-    So nothing is left running on any machine when the launcher is gone, however it went.
+    At the end of the input the launcher has ended. Then kill the process group, so that nothing is
+    left running on any machine.
     """
     while True:
         signum = os.read(0, 1)

@@ -1,4 +1,4 @@
-"""End a process that has waited too long for the others of a distributed run."""
+"""A watchdog timer that ends a process of a distributed run when the others do not answer."""
 
 from __future__ import annotations
 
@@ -8,76 +8,79 @@ import os
 import sys
 import threading
 import time
+from typing import Any
 
 from mxnet.base import _LIB, check_call
 
-
-SCHEDULER = 1  # ps-lite's number for it
-SECONDS_OF_SILENCE = 10  # between heartbeats, at least
+SCHEDULER = 1  # the scheduler's node number in ps-lite
+MIN_SECONDS_WITHOUT_HEARTBEAT = 10
 
 
 class Watchdog(threading.Thread):
-    """End this process, in one line, when it has waited too long for the others.
+    """A thread that ends this process, with one line, when it has waited too long for the others.
 
-    ps-lite itself waits for ever for a process that has died or cannot be reached.
+    ps-lite itself waits forever for a process that has died or cannot be reached.
 
     Parameters
     ----------
     patience : float
-        Seconds.
+        Seconds without `reset` after which the process ends.
     """
 
-    def __init__(self, patience):
+    def __init__(self, patience: float) -> None:
         super().__init__(daemon=True)
-        self.patience, self._kvstore = patience, None
-        self._expected, self._since = None, time.monotonic()
+        self.patience = patience
+        self._kvstore: Any = None
+        self._reason: str | None = None
+        self._since = time.monotonic()
         self._stopped = threading.Event()
 
-    def expect(self, trouble):
-        """Note a sign of life, and what it means if there is not another one in time.
+    def reset(self, reason: str | None) -> None:
+        """Restart the timer.
 
-        None is for what may take as long as it likes.
+        Parameters
+        ----------
+        reason : str or None
+            What to report if the timer runs out, in a clause. None switches the timer off.
         """
-        self._expected, self._since = trouble, time.monotonic()
+        self._reason, self._since = reason, time.monotonic()
 
-    def listen(self, kvstore, patience):
-        """From now on have another patience, and listen for the scheduler's heartbeat too."""
+    def watch_scheduler(self, kvstore: Any, patience: float) -> None:
+        """From now on use another patience, and check the scheduler's heartbeat too."""
         self.patience, self._kvstore = patience, kvstore
 
-    def stop(self):
+    def stop(self) -> None:
         """Stop watching."""
         self._stopped.set()
         self.join()
 
-    def run(self):
-        """Watch."""
+    def run(self) -> None:
+        """Check once a second."""
         while not self._stopped.wait(1):
-            trouble = self._trouble()
-            if trouble:
-                self._give_up(trouble)
+            reason = self._timed_out()
+            if reason:
+                self._end_process(reason)
 
-    def _trouble(self):
-        expected, waited = self._expected, time.monotonic() - self._since
-        if expected and waited > self.patience:
-            return expected
+    def _timed_out(self) -> str:
+        reason, waited = self._reason, time.monotonic() - self._since
+        if reason and waited > self.patience:
+            return reason
         if self._kvstore and self._scheduler_is_silent():
             return "the scheduler cannot be heard"
         return ""
 
-    def _scheduler_is_silent(self):
+    def _scheduler_is_silent(self) -> bool:
         dead = ctypes.c_int()
-        patience = ctypes.c_int(int(max(self.patience, SECONDS_OF_SILENCE)))
+        seconds = ctypes.c_int(int(max(self.patience, MIN_SECONDS_WITHOUT_HEARTBEAT)))
         check_call(
             _LIB.MXKVStoreGetNumDeadNode(
-                self._kvstore.handle, ctypes.c_int(SCHEDULER), ctypes.byref(dead), patience
+                self._kvstore.handle, ctypes.c_int(SCHEDULER), ctypes.byref(dead), seconds
             )
         )
         return dead.value > 0
 
-    def _give_up(self, trouble):
-        message = (
-            f"gave up: {trouble} for {self.patience:g} s (--patience); is a host or link down?"
-        )
+    def _end_process(self, reason: str) -> None:
+        message = f"gave up: {reason} for {self.patience:g} s (--patience); is a host or link down?"
         print(f"d2l_alexnet: {message}", file=sys.stderr, flush=True)
         for child in multiprocessing.active_children():
             child.kill()
