@@ -1,26 +1,34 @@
-"""What a run has measured: one row per epoch, in a file of one JSON object per line.
+"""The history of a run: one row per epoch, in a file with one JSON object per line.
 
-Keys, where they apply: ``epoch``, ``loss`` (mean over the pass), ``running_train_accuracy``
-(summed during the pass), ``running_train_accuracy_in_predict_mode``, ``train_accuracy`` (after the
-epoch), ``valid_accuracy``, ``test_accuracy``, ``learning_rate``, ``seconds`` (with testing),
-``images_per_second`` (of the pass alone), ``seconds_waiting_for_data`` (that the loop waited for
-the loader; the device has work for up to two more batches meanwhile). Accuracies are fractions.
+A row has those of these keys that apply to the run; accuracies are fractions:
+
+- ``epoch``, counted from 1;
+- ``loss``: the mean over the epoch's images, each measured in its training step;
+- ``running_train_accuracy``: summed during the epoch, in training mode;
+- ``running_train_accuracy_in_predict_mode``: the same batches, without dropout;
+- ``train_accuracy``, ``valid_accuracy``, ``test_accuracy``: measured after the epoch;
+- ``learning_rate``: at the end of the epoch;
+- ``seconds``: of the whole epoch, with the measurements after it;
+- ``images_per_second``: of training alone;
+- ``seconds_waiting_for_data``: how long the loop waited for the loader. Meanwhile the device may
+  still compute up to two batches.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Iterable, Sequence
 
 from d2l_alexnet.errors import InputError
 
 
-def write_history(path, rows):
-    """Write a history file, a line a row."""
+def write_history(path: str | Path, rows: Iterable[dict]) -> None:
+    """Write a history file: one line per row."""
     Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def read_history(path):
+def read_history(path: str | Path) -> list[dict]:
     """Read a history file.
 
     Returns
@@ -31,7 +39,7 @@ def read_history(path):
     Raises
     ------
     InputError
-        When the file cannot be read, or a line of it is not a row.
+        When the file cannot be read, or a line is not a row of a history.
     """
     rows = []
     try:
@@ -48,8 +56,8 @@ def read_history(path):
     return rows
 
 
-def cuts(history):
-    """Find the epochs that had a lower learning rate than the epoch before.
+def cuts(history: Sequence[dict]) -> list[int]:
+    """Find the epochs that have a lower learning rate than the epoch before.
 
     Parameters
     ----------

@@ -1,46 +1,49 @@
-"""The lectures' networks, and the initial weights that the second one relies on."""
+"""The lectures' nets, and PyTorch's initial weights, which the second lecture's nets need."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import mxnet as mx
 from mxnet.gluon import nn
 
 
-def alexnet(num_classes=10, dropout=0.5):
+def alexnet(num_classes: int = 10, dropout: float = 0.5) -> Any:
     """Build the AlexNet of the Berkeley lecture (STAT-157, L12.4).
 
-    It is the net of Krizhevsky, Sutskever and Hinton (2012) without the split over two GPUs and
-    without local response normalisation, and with `num_classes` outputs for ImageNet's 1,000.
+    It is the net of Krizhevsky, Sutskever and Hinton (2012) with three changes: it is not split
+    over two GPUs, it has no local response normalisation, and it has `num_classes` outputs instead
+    of ImageNet's 1,000.
 
     Parameters
     ----------
     num_classes : int
         Number of outputs.
     dropout : float
-        Share of each large dense layer's outputs that is left out while training, from 0 up to 1.
+        Dropout probability of the outputs of the two large dense layers: at least 0, below 1.
 
     Returns
     -------
     mxnet.gluon.nn.HybridSequential
-        Not yet initialised. Takes (N, C, H, W), any number of channels, at least 67 × 67 pixels;
-        gives (N, num_classes) logits. 46,764,746 parameters for (N, 1, 224, 224) and 10 classes.
+        Not initialised. Its input is (N, C, H, W) with any number of channels and at least
+        67 × 67 pixels; its output is (N, num_classes) logits. It has 46,764,746 parameters for
+        (N, 1, 224, 224) and 10 classes.
     """
-    with mx.name.NameManager():  # counts from conv0, pool0, … anew for every net
+    with mx.name.NameManager():  # the layers of every net are conv0, pool0, …
         net = nn.HybridSequential()
-        net.add(  # shapes are those of a (1, 1, 224, 224) image
-            # A large window and a large stride: both sides shrink at once.
+        net.add(  # comments: output shapes for a (1, 1, 224, 224) image
+            # A large window and a large stride reduce height and width at once.
             nn.Conv2D(96, kernel_size=11, strides=4, activation="relu"),  # (1, 96, 54, 54)
             nn.MaxPool2D(pool_size=3, strides=2),  # (1, 96, 26, 26)
             nn.Conv2D(256, kernel_size=5, padding=2, activation="relu"),  # (1, 256, 26, 26)
             nn.MaxPool2D(pool_size=3, strides=2),  # (1, 256, 12, 12)
-            # Three convolutions in a row that keep the size.
+            # Three convolutions in a row that keep height and width.
             nn.Conv2D(384, kernel_size=3, padding=1, activation="relu"),  # (1, 384, 12, 12)
             nn.Conv2D(384, kernel_size=3, padding=1, activation="relu"),  # (1, 384, 12, 12)
             nn.Conv2D(256, kernel_size=3, padding=1, activation="relu"),  # (1, 256, 12, 12)
             nn.MaxPool2D(pool_size=3, strides=2),  # (1, 256, 5, 5)
-            # The two dense layers that hold nine tenths of all parameters.
+            # The next two dense layers have nine tenths of all parameters.
             nn.Dense(4096, activation="relu"),  # (1, 4096)
             nn.Dropout(dropout),
             nn.Dense(4096, activation="relu"),  # (1, 4096)
@@ -50,7 +53,7 @@ def alexnet(num_classes=10, dropout=0.5):
     return net
 
 
-def alexnet_cifar10(num_classes=10, dropout=0.5):
+def alexnet_cifar10(num_classes: int = 10, dropout: float = 0.5) -> Any:
     """Build the AlexNet that STAT 453 (L13.9.3) trains on CIFAR-10.
 
     Parameters
@@ -58,19 +61,18 @@ def alexnet_cifar10(num_classes=10, dropout=0.5):
     num_classes : int
         Number of outputs.
     dropout : float
-        Share of what goes into each large dense layer that is left out while training, from 0 up
-        to 1.
+        Dropout probability of the inputs of the two large dense layers: at least 0, below 1.
 
     Returns
     -------
     mxnet.gluon.nn.HybridSequential
-        Not yet initialised. Takes (N, C, H, W), any number of channels, at least 63 × 63 pixels;
-        gives (N, num_classes) logits. 57,044,810 parameters for 3 channels and 10 classes,
-        whatever the size.
+        Not initialised. Its input is (N, C, H, W) with any number of channels and at least
+        63 × 63 pixels; its output is (N, num_classes) logits. It has 57,044,810 parameters for
+        3 channels and 10 classes, for every image size.
     """
     with mx.name.NameManager():
         net = nn.HybridSequential()
-        net.add(  # shapes are those of a (1, 3, 64, 64) image
+        net.add(  # comments: output shapes for a (1, 3, 64, 64) image
             # (1, 64, 15, 15)
             nn.Conv2D(64, kernel_size=11, strides=4, padding=2, activation="relu"),
             nn.MaxPool2D(pool_size=3, strides=2),  # (1, 64, 7, 7)
@@ -80,7 +82,7 @@ def alexnet_cifar10(num_classes=10, dropout=0.5):
             nn.Conv2D(256, kernel_size=3, padding=1, activation="relu"),  # (1, 256, 3, 3)
             nn.Conv2D(256, kernel_size=3, padding=1, activation="relu"),  # (1, 256, 3, 3)
             nn.MaxPool2D(pool_size=3, strides=2),  # (1, 256, 1, 1)
-            # Whatever the size of the image, the dense layers get so many values.
+            # The dense layers' input has the same shape for every image size.
             AdaptiveAvgPool2D(6),  # (1, 256, 6, 6)
             nn.Dropout(dropout),
             nn.Dense(4096, activation="relu"),  # (1, 4096)
@@ -91,25 +93,26 @@ def alexnet_cifar10(num_classes=10, dropout=0.5):
     return net
 
 
-def convnet_cifar10(num_classes=10, dropout=0.5):
-    """Build the small ConvNet that STAT 453 (L13.9.3) sets beside its AlexNet.
+def convnet_cifar10(num_classes: int = 10, dropout: float = 0.5) -> Any:
+    """Build the small ConvNet that STAT 453 (L13.9.3) compares with its AlexNet.
 
     Parameters
     ----------
     num_classes : int
         Number of outputs.
     dropout : float
-        Share of what goes into the last layer that is left out while training, from 0 up to 1.
+        Dropout probability of the inputs of the last layer: at least 0, below 1.
 
     Returns
     -------
     mxnet.gluon.nn.HybridSequential
-        Not yet initialised. Takes (N, C, H, W); gives (N, num_classes) logits. 583,178 parameters
-        for (N, 3, 32, 32) and 10 classes, running means and variances included.
+        Not initialised. Its input is (N, C, H, W); its output is (N, num_classes) logits. It has
+        583,178 parameters for (N, 3, 32, 32) and 10 classes; these include the running means and
+        variances.
     """
     with mx.name.NameManager():
         net = nn.HybridSequential()
-        net.add(  # shapes are those of a (1, 3, 32, 32) image
+        net.add(  # comments: output shapes for a (1, 3, 32, 32) image
             nn.Conv2D(32, kernel_size=3, strides=2, padding=1),  # (1, 32, 16, 16)
             nn.BatchNorm(),
             nn.LeakyReLU(0.1),
@@ -129,45 +132,48 @@ def convnet_cifar10(num_classes=10, dropout=0.5):
 
 
 class AdaptiveAvgPool2D(nn.HybridBlock):
-    """Average over as many windows, of much the same size, as outputs are wanted.
+    """Average over windows of nearly equal size, so that the output has a given size.
 
     Parameters
     ----------
     side : int
-        Of the square output. An input that is smaller has its values repeated.
+        Side of the square output. Values of a smaller input are repeated.
+    **kwargs
+        Arguments of `HybridBlock`.
     """
 
-    def __init__(self, side, **kwargs):
+    def __init__(self, side: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._side = side
 
-    def _alias(self):
-        return "pool"  # what Gluon calls the other pooling layers
+    def _alias(self) -> str:
+        return "pool"  # Gluon's name for pooling layers
 
-    def hybrid_forward(self, F, X):
-        """Turn (N, C, H, W) into (N, C, side, side)."""
+    def hybrid_forward(self, F: Any, X: Any) -> Any:
+        """Compute (N, C, side, side) from (N, C, H, W)."""
         return F.contrib.AdaptiveAvgPooling2D(X, output_size=self._side)
 
 
 @mx.init.register
 class PyTorchDefault(mx.init.Initializer):
-    """PyTorch's initial weights and biases: uniform, within one over the root of the fan-in.
+    """PyTorch's initial weights and biases: uniform between -1/√fan_in and 1/√fan_in.
 
-    The fan-in is how many values each output is summed over. MXNet's other initializers leave
-    biases at 0.
+    The fan-in is the number of values that each output is a sum over. MXNet's other initializers
+    set biases to 0.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self._bounds = {}
+        self._bounds: dict[str, float] = {}  # by the layer's name
 
-    def __call__(self, desc, arr):
-        """Fill an array by its name; what is neither a weight nor a bias gets its layer's own.
+    def __call__(self, desc: Any, arr: Any) -> None:
+        """Fill the weight or bias of the given name; fill other arrays as their layers say.
 
         Raises
         ------
         ValueError
-            For a bias before its weight: biases come first where a net's shapes are unknown.
+            For a bias before its weight. MXNet initialises biases first if the shapes of the net
+            are not known.
         """
         layer, _, kind = desc.rpartition("_")
         if kind == "weight":
@@ -185,7 +191,7 @@ NETS = {
     "alexnet_cifar10": alexnet_cifar10,
     "convnet_cifar10": convnet_cifar10,
 }
-INPUT_SHAPES = {  # of one image in the lecture
+INPUT_SHAPES = {  # one image, as in the lecture
     "alexnet": (1, 1, 224, 224),
     "alexnet_cifar10": (1, 3, 64, 64),
     "convnet_cifar10": (1, 3, 32, 32),

@@ -1,7 +1,7 @@
-"""What each layer of a net makes of one input: output shape, parameters, multiply-adds.
+"""The layers of a net for one input: output shapes, parameters, multiply-adds.
 
-``python -m d2l_alexnet.shapes`` traces the lecture's AlexNet. Nothing is computed: MXNet infers
-the shapes from the graph, so the largest net takes no memory and no time.
+``python -m d2l_alexnet.shapes`` shows the lecture's AlexNet. MXNet infers the shapes from the
+graph and computes nothing. So the weights of a large net take no memory, and the command no time.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import io
 import json
 import math
 from dataclasses import asdict, dataclass
+from typing import Any, Callable, NamedTuple, Sequence, Tuple
 
 import mxnet as mx
 from mxnet.gluon import nn
 
 from d2l_alexnet import cli
-from d2l_alexnet.nets import INPUT_SHAPES, NETS
 from d2l_alexnet.errors import InputError
+from d2l_alexnet.nets import INPUT_SHAPES, NETS
 
-LARGEST_TRIED = 1024  # pixels a side, when looking for an input that fits
+LARGEST_SIDE = 1024  # pixels; the largest square that is tried to find an input that fits
+Shape = Tuple[int, ...]
 
 TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
 WEIGHTED = (nn.Dense, nn.Conv1D, nn.Conv2D, nn.Conv3D, *TRANSPOSED)
@@ -30,7 +32,7 @@ WEIGHTED = (nn.Dense, nn.Conv1D, nn.Conv2D, nn.Conv3D, *TRANSPOSED)
 
 @dataclass(frozen=True)
 class Layer:
-    """One row of the trace.
+    """One row of a trace.
 
     Parameters
     ----------
@@ -39,68 +41,77 @@ class Layer:
         The layer's class.
     output_shape : tuple of int
     parameters : int
-        Weights and biases, running averages included.
+        Number of weights and biases, and of running means and variances.
     multiply_adds : int
-        Multiplications with a weight in one forward pass of this input; those of convolutions
-        and dense layers, which is nearly all of the work.
+        Number of multiplications with a weight in one forward pass of the input. Only convolutions
+        and dense layers are counted; they do nearly all of the work.
     """
 
     name: str
     kind: str
-    output_shape: tuple
+    output_shape: Shape
     parameters: int
     multiply_adds: int
 
 
-def trace(net, input_shape):
+class Call(NamedTuple):
+    """One computation of a layer: the block, and the symbols of its input and its output."""
+
+    block: Any
+    input: Any
+    output: Any
+
+
+def trace(net: Any, input_shape: Shape) -> list[Layer]:
     """Trace a net layer by layer.
 
-    A layer is a block with parameters of its own, or with no blocks inside it; the activation
-    given to a convolution or dense layer is part of that layer.
+    A layer is a block that has parameters of its own or contains no other block. The activation
+    of a convolution or a dense layer is part of the layer.
 
     Parameters
     ----------
     net : mxnet.gluon.HybridBlock
-        Need not be initialised.
+        It need not be initialised.
     input_shape : tuple of int
         (N, C, H, W).
 
     Returns
     -------
     list of Layer
-        In the order in which they compute. A layer that computes twice stands there twice, its
-        parameters counted the first time.
+        In the order in which they compute. A layer that computes twice is listed twice; its
+        parameters are counted the first time only.
 
     Raises
     ------
     InputError
-        When the net does not take that input; it names the smallest square that fits.
+        When the input does not fit the net. The message names the smallest square that fits.
     """
     calls = _call_layers(net)
-    graph = mx.sym.Group([symbol for _, *symbols in calls for symbol in symbols])
+    graph = mx.sym.Group([symbol for call in calls for symbol in (call.input, call.output)])
     try:
         shapes_of_arguments, shapes, shapes_of_states = _infer(graph, input_shape)
-    except Exception as error:  # MXNet raises those where a number is too large for it
+    except Exception as error:  # MXNet raises several kinds, also for numbers that are too large
         raise InputError(_misfit(graph, input_shape, error)) from error
     names = graph.list_arguments() + graph.list_auxiliary_states()
     parameter_shapes = dict(zip(names, shapes_of_arguments + shapes_of_states))
-    layers, counted = [], set()
-    for (block, *_), given, output_shape in zip(calls, shapes[::2], shapes[1::2]):
+    layers: list[Layer] = []
+    counted: set[str] = set()
+    for (block, *_), its_input, output in zip(calls, shapes[::2], shapes[1::2]):
         own = {name: parameter_shapes[name] for name in block.params if name in parameter_shapes}
         parameters = sum(math.prod(own[name]) for name in own if name not in counted)
-        multiply_adds = _multiply_adds(block, own, given, output_shape)
+        multiply_adds = _multiply_adds(block, own, its_input, output)
         counted.update(own)
         kind = type(block).__name__
-        layers.append(Layer(block.name, kind, output_shape, parameters, multiply_adds))
+        layers.append(Layer(block.name, kind, output, parameters, multiply_adds))
     return layers
 
 
-def _call_layers(net):
-    """Call a net with a symbol in place of an image; give each layer with its input and output."""
+def _call_layers(net: Any) -> list[Call]:
+    """Call a net with a symbol instead of an image, and list the calls of its layers."""
     calls = []
 
-    def note(block, inputs, output):
-        calls.append((block, _first(inputs), _first(output)))
+    def note(block: Any, inputs: Any, output: Any) -> None:
+        calls.append(Call(block, _first(inputs), _first(output)))
 
     hooks = [block.register_forward_hook(note) for block in _layers(net)]
     net(mx.sym.var("data"))
@@ -109,7 +120,7 @@ def _call_layers(net):
     return calls
 
 
-def _layers(block):
+def _layers(block: Any) -> list:
     """List the layers inside a block, each once."""
     if isinstance(block, WEIGHTED) or not block._children:
         return [block]
@@ -117,82 +128,90 @@ def _layers(block):
     return list(dict.fromkeys(inside + [block] * bool(list(block.params))))
 
 
-def _first(value):
-    """Give the first of a block's inputs or outputs, the only one in nearly all layers."""
+def _first(value: Any) -> Any:
+    """Give the first of a block's inputs or outputs. Nearly all layers have only one."""
     return value[0] if isinstance(value, (list, tuple)) or len(value.list_outputs()) > 1 else value
 
 
-def _infer(graph, input_shape):
-    with contextlib.redirect_stdout(io.StringIO()):  # MXNet prints what it then raises
+def _infer(graph: Any, input_shape: Shape) -> tuple[list[Shape], list[Shape], list[Shape]]:
+    """Infer the shapes of a graph's arguments, outputs and auxiliary states."""
+    with contextlib.redirect_stdout(io.StringIO()):  # MXNet prints an error before it raises it
         return graph.infer_shape(data=input_shape)
 
 
-def _smallest(graph, batch_and_channels):
-    for side in range(1, LARGEST_TRIED + 1):
+def _smallest_side(graph: Any, batch_and_channels: Shape) -> int | None:
+    for side in range(1, LARGEST_SIDE + 1):
         with contextlib.suppress(mx.MXNetError):
             _infer(graph, (*batch_and_channels, side, side))
             return side
     return None
 
 
-def _misfit(graph, input_shape, error):
-    """Say why an input does not fit, with the smallest that does."""
-    side = _smallest(graph, input_shape[:2])
+def _misfit(graph: Any, input_shape: Shape, error: Exception) -> str:
+    """Say that an input does not fit, and which one does or why none does."""
+    side = _smallest_side(graph, input_shape[:2])
     if side is None:
         reason = str(error).strip().splitlines()[-1].partition("Check failed: ")
         return f"input {input_shape} does not fit the net: {reason[2] or reason[0]}"
     fits = (*input_shape[:2], side, side)
-    return f"input {input_shape} does not fit the net; the smallest square that does is {fits}"
+    return f"input {input_shape} does not fit the net; the smallest square that fits is {fits}"
 
 
-def _multiply_adds(block, own, input_shape, output_shape):
-    """Count multiplications: each value of a layer's output is a sum over one slice of its weight.
+def _multiply_adds(
+    block: Any, parameters: dict[str, Shape], input_shape: Shape, output_shape: Shape
+) -> int:
+    """Count multiplications: one for each value of the output and each value of a weight's slice.
 
-    A transposed convolution is the other way around: each value of its input is used so often.
+    For a transposed convolution: one for each value of the input and each value of a slice.
     """
     if not isinstance(block, WEIGHTED):
         return 0
     values = input_shape if isinstance(block, TRANSPOSED) else output_shape
-    weight, *_ = own.values()
+    weight, *_ = parameters.values()
     return math.prod(values) * math.prod(weight[1:])
 
 
-def as_lecture(layers):
-    """Print a trace as the lecture does, the layers' names and output shapes alone."""
+def as_lecture(layers: Sequence[Layer]) -> str:
+    """Write a trace as the lecture prints it: the layers' names and output shapes."""
     return "\n".join(f"{layer.name} output shape:\t {layer.output_shape}" for layer in layers)
 
 
-def as_table(layers):
-    """Lay a trace out in columns, with totals."""
+def as_table(layers: Sequence[Layer]) -> str:
+    """Write a trace in columns, with totals."""
     rows = _rows(layers)
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join(_aligned(row, widths) for row in rows)
 
 
-def as_markdown(layers):
-    """Lay a trace out as a Markdown table, with totals."""
+def as_markdown(layers: Sequence[Layer]) -> str:
+    """Write a trace as a Markdown table, with totals."""
     head, *rows = _rows(layers)
     lines = [head, ["---", "---", "---", "---:", "---:"], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def as_json(layers):
-    """Write a trace as JSON: the layers, and the totals of parameters and multiply-adds."""
+def as_json(layers: Sequence[Layer]) -> str:
+    """Write a trace as JSON: the layers, and the total parameters and multiply-adds."""
     return json.dumps(dict(layers=[asdict(layer) for layer in layers], **_totals(layers)), indent=2)
 
 
-FORMATS = {"table": as_table, "lecture": as_lecture, "json": as_json, "markdown": as_markdown}
+FORMATS: dict[str, Callable[[list[Layer]], str]] = {
+    "table": as_table,
+    "lecture": as_lecture,
+    "json": as_json,
+    "markdown": as_markdown,
+}
 
 
-def _totals(layers):
+def _totals(layers: Sequence[Layer]) -> dict[str, int]:
     return dict(
         parameters=sum(layer.parameters for layer in layers),
         multiply_adds=sum(layer.multiply_adds for layer in layers),
     )
 
 
-def _rows(layers):
-    """Give the rows of a table as text: a head, the layers, the totals."""
+def _rows(layers: Sequence[Layer]) -> list[list[str]]:
+    """Write the cells of a table: a row of headings, the layers, the totals."""
     rows = [["layer", "kind", "output shape", "parameters", "multiply-adds"]]
     for layer in layers:
         counts = [f"{n:,}" if n else "" for n in (layer.parameters, layer.multiply_adds)]
@@ -201,27 +220,27 @@ def _rows(layers):
     return rows
 
 
-def _aligned(row, widths):
-    """Put a row's words to the left and its numbers to the right."""
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    """Join a row's cells: words are aligned left, numbers right."""
     words = [text.ljust(width) for text, width in zip(row[:3], widths)]
     numbers = [text.rjust(width) for text, width in zip(row[3:], widths[3:])]
     return "  ".join(words + numbers).rstrip()
 
 
-def net_by_name(name):
-    """Build a net of this package by its name, or one of GluonCV's by ``gluoncv:NAME``.
+def net_by_name(name: str) -> tuple[Any, Shape]:
+    """Build a net of this package by its name, or a net of GluonCV by ``gluoncv:NAME``.
 
     Returns
     -------
     net : mxnet.gluon.HybridBlock
         Not initialised.
     input_shape : tuple of int
-        Of an image that it is meant for: (1, C, H, W).
+        (1, C, H, W): one of the images that the net is meant for.
 
     Raises
     ------
     InputError
-        For an unknown name, and where GluonCV cannot be imported.
+        For an unknown name, or when GluonCV cannot be imported.
     """
     if name.startswith("gluoncv:"):
         return _gluoncv_net(name.partition(":")[2]), (1, 3, 224, 224)
@@ -230,23 +249,23 @@ def net_by_name(name):
     return NETS[name](), INPUT_SHAPES[name]
 
 
-def _gluoncv_net(name):
-    """Build one of GluonCV's nets; imported here alone, as it refuses to share with PyTorch 2."""
+def _gluoncv_net(name: str) -> Any:
+    """Build a net of GluonCV. It is imported here only, as it fails if PyTorch 2 is installed."""
     try:
         model_zoo = importlib.import_module("gluoncv.model_zoo")
-    except Exception as error:  # GluonCV raises a bare RuntimeError where it finds PyTorch 2
+    except Exception as error:  # a RuntimeError if PyTorch 2 is installed
         raise InputError(f"GluonCV does not import here: {error}") from error
     if name not in model_zoo.get_model_list():
         similar = difflib.get_close_matches(name, model_zoo.get_model_list(), n=3)
         hint = f"; similar: {', '.join(similar)}" if similar else ""
         raise InputError(f"--net gluoncv:{name}: GluonCV has no such net{hint}")
-    try:  # nets for detection and the like would download the weights of the net they build on
+    try:  # without this setting, nets for detection download the weights of their base net
         return model_zoo.get_model(name, pretrained_base=False)
-    except TypeError:  # the others know no such setting
+    except TypeError:  # nets without a base net do not have the setting
         return model_zoo.get_model(name)
 
 
-def parse_shape(text):
+def parse_shape(text: str) -> Shape:
     """Parse an input shape such as 1,3,224,224, for argparse."""
     with contextlib.suppress(ValueError):
         shape = tuple(map(int, text.split(",")))
@@ -255,20 +274,20 @@ def parse_shape(text):
     raise argparse.ArgumentTypeError(f"{text!r} is not four whole numbers above 0: N,C,H,W")
 
 
-def main(argv=None):
-    """Trace a net and print it."""
-    parser = cli.Parser("shapes", "Show what each layer of a net makes of an input.")
+def main(argv: Sequence[str] | None = None) -> list[Layer]:
+    """Trace a net, print the trace and return it."""
+    parser = cli.Parser("shapes", "Show a net's layers: output shapes, parameters, multiply-adds.")
     parser.add_argument("--net", default="alexnet", help=f"{', '.join(NETS)} or gluoncv:NAME")
     parser.add_argument(
         "--input",
         type=parse_shape,
         metavar="N,C,H,W",
-        help="the input's shape; the lecture's if not given, 1,3,224,224 for gluoncv:NAME",
+        help="input shape; if not given, the lecture's, or 1,3,224,224 for gluoncv:NAME",
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="how to print it")
     args = parser.parse_args(argv)
-    net, usual = net_by_name(args.net)
-    layers = trace(net, args.input or usual)
+    net, default_shape = net_by_name(args.net)
+    layers = trace(net, args.input or default_shape)
     print(FORMATS[args.format](layers))
     return layers
 

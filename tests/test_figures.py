@@ -5,11 +5,12 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from d2l_alexnet import cifar10 as cifar
 from d2l_alexnet import figures, shapes
-from d2l_alexnet.data.fashion_mnist import CLASSES
+from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.nets import alexnet
 from d2l_alexnet.recipes import CIFAR10_ALEXNET, LECTURE
+
+CIFAR10_CLASSES = DATA_SETS["cifar10"].classes
 
 EVERY_ACCURACY = dict(
     running_train_accuracy_in_predict_mode=0.3,
@@ -157,9 +158,9 @@ def test_losses_of_batches_have_their_running_mean_and_an_axis_of_epochs(batches
     assert np.allclose(np.multiply(epochs.get_xlim(), 50), axes.get_xlim())
 
 
-def test_a_grid_names_what_is_and_what_the_net_says(fashion_mnist):
+def test_a_grid_names_the_true_class_the_predicted_class_and_the_confidence(fashion_mnist):
     _, (images, labels) = fashion_mnist
-    names = CLASSES["fashion-mnist"]
+    names = DATA_SETS["fashion-mnist"].classes
     plain = figures.samples(images[:7], labels[:7], names)
     assert titles(plain) == [names[label] for label in labels[:7]]
     said = titles(figures.samples(images[:2], labels[:2], names, [9, 3], [1.0, 0.5]))
@@ -169,7 +170,7 @@ def test_a_grid_names_what_is_and_what_the_net_says(fashion_mnist):
 
 def test_a_grid_shows_images_grey_or_in_colour_as_they_are(fashion_mnist, cifar10):
     for _, (images, labels) in (fashion_mnist, cifar10):
-        figure = figures.samples(images[:15], labels[:15], cifar.CLASSES)
+        figure = figures.samples(images[:15], labels[:15], CIFAR10_CLASSES)
         shown = [axes.images[0].get_array() for axes in figure.axes]
         assert len(shown) == 3 * 5
         assert all((there == image).all() for there, image in zip(shown, images))
@@ -178,7 +179,7 @@ def test_a_grid_shows_images_grey_or_in_colour_as_they_are(fashion_mnist, cifar1
 
 def test_the_longest_names_do_not_touch(cifar10):
     _, (images, _) = cifar10
-    figure = figures.samples(images[:5], [1] * 5, cifar.CLASSES, [1] * 5, [1.0] * 5)
+    figure = figures.samples(images[:5], [1] * 5, CIFAR10_CLASSES, [1] * 5, [1.0] * 5)
     texts_inside(figure)
     boxes = [axes.title.get_window_extent() for axes in figure.axes]
     assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:]))
@@ -186,14 +187,15 @@ def test_the_longest_names_do_not_touch(cifar10):
 
 def test_a_confusion_matrix_shows_counts_in_their_places():
     matrix = np.arange(100).reshape(10, 10)
-    figure = figures.confusion(matrix, cifar.CLASSES)
+    figure = figures.confusion(matrix, CIFAR10_CLASSES)
     axes = figure.axes[0]
     cells = {text.get_position(): text.get_text() for text in axes.texts}
-    assert cells[(3, 2)] == "23"  # the third class, taken for the fourth
+    assert cells[(3, 2)] == "23"  # the third class, predicted as the fourth
     assert cells[(0, 0)] == "·"
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == [label.get_text() for label in axes.get_xticklabels()] == list(cifar.CLASSES)
-    texts_inside(figure)
+    assert names == [label.get_text() for label in axes.get_xticklabels()] == list(CIFAR10_CLASSES)
+    texts = texts_inside(figure)
+    assert {"true class", "predicted class"} <= set(texts)
 
 
 def test_filters_lie_in_order_on_one_scale_around_zero():
@@ -237,3 +239,70 @@ def test_the_gaps_parts_add_up_in_the_picture():
     assert np.allclose(heights, gaps)
     assert np.allclose(axes.get_lines()[0].get_ydata(), gaps)
     texts_inside(figure)
+
+
+def running(epochs, steps):
+    """What a step's callback notes: means over the epoch so far, at so many steps an epoch."""
+    return [
+        dict(epoch=step / steps, loss=2 / (1 + step), running_train_accuracy=step / (1 + step))
+        for step in range(1, epochs * steps + 1)
+    ]
+
+
+def lines(axes):
+    return {line.get_label(): line for line in axes.get_lines()}
+
+
+def test_live_curves_show_every_step_and_every_finished_epoch():
+    points, rows = (
+        running(epochs=3, steps=10)[:25],
+        [dict(row, test_accuracy=0.4) for row in long_run(2, cut=99)],
+    )
+    figure = figures.live(points, rows)
+    texts = [text.strip() for text in texts_inside(figure)]
+    left, right = figure.axes
+    (loss,) = left.get_lines()
+    assert list(loss.get_xdata()) == [point["epoch"] for point in points]
+    assert list(loss.get_ydata()) == [point["loss"] for point in points]
+    accuracies = lines(right)
+    assert list(accuracies) == ["running training", "validation", "test"]
+    running_train_accuracy = [point["running_train_accuracy"] for point in points]
+    assert list(accuracies["running training"].get_ydata()) == running_train_accuracy
+    assert list(accuracies["validation"].get_xdata()) == [1, 2]
+    assert list(accuracies["validation"].get_ydata()) == [0.5, 0.5]
+    assert {"running loss", *accuracies} <= set(texts)
+    for axes in figure.axes:
+        assert axes.get_xlabel() == "epoch"
+        assert axes.get_xlim() == (0, 2.5)
+        points_inside(axes)
+
+
+def test_live_curves_of_many_steps_are_thinned_to_the_last_one():
+    points = running(epochs=5, steps=469)
+    for line in (figures.live(points, []).axes[i].get_lines()[0] for i in (0, 1)):
+        assert len(line.get_xdata()) == 500
+        assert (line.get_xdata()[0], line.get_xdata()[-1]) == (1 / 469, 5)
+
+
+def test_live_curves_are_drawn_before_the_first_step_and_before_the_first_test():
+    empty = figures.live([], [])
+    texts_inside(empty)
+    assert [axes.get_lines() for axes in empty.axes] == [[], []]
+    assert [axes.get_xlim() for axes in empty.axes] == [(0, 1), (0, 1)]
+    assert list(lines(figures.live(running(1, 3), []).axes[1])) == ["running training"]
+    resumed = figures.live([], list(LECTURE.published)).axes[1]
+    assert list(lines(resumed)) == ["test"]
+    assert resumed.get_xlim() == (0, 5)
+
+
+def test_labels_of_live_curves_do_not_touch():
+    rows = [dict(LECTURE.published[0], valid_accuracy=0.745, test_accuracy=0.745)]
+    figure = figures.live(running(1, 3), rows)
+    texts_inside(figure)
+    boxes = [text.get_window_extent() for text in figure.axes[1].texts]
+    assert len(boxes) == 3
+    assert all(low.y1 <= high.y0 for low, high in zip(boxes, boxes[1:]))
+    assert all(
+        text.get_color() == lines(figure.axes[1])[text.get_text().strip()].get_color()
+        for text in figure.axes[1].texts
+    )

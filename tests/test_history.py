@@ -1,8 +1,8 @@
 import pytest
 
+from d2l_alexnet.errors import InputError
 from d2l_alexnet.history import read_history, write_history
 from d2l_alexnet.recipes import LECTURE
-from d2l_alexnet.errors import InputError
 
 
 def test_rows_come_back_as_they_went_in(tmp_path):

@@ -6,8 +6,8 @@ from mxnet.gluon import nn
 from test_nets import CIFAR10_TABLES, TABLE
 
 from d2l_alexnet import shapes
-from d2l_alexnet.nets import NETS, alexnet
 from d2l_alexnet.errors import InputError
+from d2l_alexnet.nets import NETS, alexnet
 
 MULTIPLY_ADDS = {
     "conv0": 96 * 54 * 54 * 11 * 11,
@@ -51,7 +51,7 @@ def test_a_transposed_convolution_counts_its_inputs():
 
 @pytest.mark.parametrize("side", [1, 20, 66])
 def test_too_small_an_input_names_the_smallest_that_fits(side):
-    with pytest.raises(InputError, match=r"the smallest square that does is \(2, 1, 67, 67\)$"):
+    with pytest.raises(InputError, match=r"the smallest square that fits is \(2, 1, 67, 67\)$"):
         shapes.trace(alexnet(), (2, 1, side, side))
 
 
@@ -133,10 +133,10 @@ def test_gluoncvs_nets(name, side, parameters, multiply_adds):
     [
         (["--net", "lenet"], "--net lenet: no such net; choose alexnet, alexnet_cifar10, "),
         (["--net", "gluoncv:alexnot"], "GluonCV has no such net; similar: alexnet"),
-        (["--input", "1,1,32,32"], "the smallest square that does is (1, 1, 67, 67)"),
+        (["--input", "1,1,32,32"], "the smallest square that fits is (1, 1, 67, 67)"),
         (
             ["--net", "alexnet_cifar10", "--input", "1,3,32,32"],
-            "the smallest square that does is (1, 3, 63, 63)",
+            "the smallest square that fits is (1, 3, 63, 63)",
         ),
         (["--input", "1,0,224,224"], "'1,0,224,224' is not four whole numbers above 0: N,C,H,W"),
         (["--input", "224"], "'224' is not four whole numbers above 0: N,C,H,W"),
