@@ -1,4 +1,4 @@
-"""The data sets. A third one is a module beside these two and a line here."""
+"""The data sets: a module and a line here for each."""
 
 from d2l_alexnet.data.cifar10 import CIFAR10
 from d2l_alexnet.data.dataset import DataSet

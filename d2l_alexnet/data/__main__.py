@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Sequence
 
 from d2l_alexnet import cli
@@ -22,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> Arrays:
     train, test = DATA_SETS[name].read(data_dir)
     print(
         f"{name}: {len(train[1]):,} training and {len(test[1]):,} test images, verified, in "
-        f"{Path(data_dir or default_data_dir(name))}"
+        f"{data_dir or default_data_dir(name)}"
     )
     return train, test
 

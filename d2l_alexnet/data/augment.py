@@ -1,31 +1,34 @@
-"""Training images, each changed in its own way in every pass: the lecture's cure for overfitting.
+"""Random changes of training images: crop, rotate, flip, color jitter.
 
-What is done to an image is a function of a few numbers in 0…1, drawn for it by the sampler, so
-that it does not matter which worker does it, nor whether a run was interrupted.
+Each change is a function of the image and of a few random numbers in 0…1, which the sampler draws.
+The result therefore does not depend on which process makes the change, or on whether a run was
+interrupted.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import mxnet as mx
 import numpy as np
 
-RANDOM_NUMBERS = 7  # that each image needs: two to crop, one each to turn, flip, and for three colours
-DEGREES = 15  # that an image is turned by at the most, to either side
-JITTER = 0.2  # share by which brightness, contrast and saturation rise or fall at the most
+RANDOM_NUMBERS = 7  # for each image: 2 to crop, 1 to rotate, 1 to flip, 3 for the color jitter
+DEGREES = 15  # largest rotation, in both directions
+JITTER = 0.2  # largest relative change of brightness, contrast and saturation
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue
 
 
-def crop(images, side, numbers):
-    """Cut a square out of each image.
+def crop(images: np.ndarray, side: int, numbers: np.ndarray) -> list[np.ndarray]:
+    """Crop each image to a square.
 
     Parameters
     ----------
     images : numpy.ndarray
         uint8 (N, H, W, C).
     side : int
-        Of the squares, in pixels.
+        Side of the squares, in pixels.
     numbers : numpy.ndarray
-        (N, 2): how far down and how far to the right they lie, from 0 up to 1.
+        (N, 2): how far down and how far to the right each square is, from 0 to below 1.
 
     Returns
     -------
@@ -37,15 +40,15 @@ def crop(images, side, numbers):
     return [image[y : y + side, x : x + side] for image, (y, x) in zip(images, corners)]
 
 
-def rotate(X, numbers):
-    """Turn each image around its middle, to the right or to the left; what comes in is black.
+def rotate(X: Any, numbers: np.ndarray) -> Any:
+    """Rotate each image around its centre; the corners become black.
 
     Parameters
     ----------
     X : mxnet.nd.NDArray
         uint8 (N, H, W, C).
     numbers : numpy.ndarray
-        (N,) in 0…1; one half leaves an image as it is.
+        (N,) in 0…1; 0.5 leaves an image as it is.
 
     Returns
     -------
@@ -53,20 +56,20 @@ def rotate(X, numbers):
         uint8 (N, H, W, C).
     """
     degrees = mx.nd.array(DEGREES * (2 * numbers - 1))
-    turned = mx.image.imrotate(X.transpose((0, 3, 1, 2)).astype(np.float32), degrees)
-    return turned.transpose((0, 2, 3, 1)).round().astype(np.uint8)
+    rotated = mx.image.imrotate(X.transpose((0, 3, 1, 2)).astype(np.float32), degrees)
+    return rotated.transpose((0, 2, 3, 1)).round().astype(np.uint8)
 
 
-def flip_and_jitter_color(image, numbers):
-    """Mirror every other image, and change the colours of each a little.
+def flip_and_jitter_color(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Flip half of all images, and change the colors of each a little.
 
     Parameters
     ----------
     image : numpy.ndarray
         uint8 (H, W, C).
     numbers : numpy.ndarray
-        (4,) in 0…1: whether to mirror it, and its brightness, contrast and saturation, each left
-        as it is by one half.
+        (4,) in 0…1. Below 0.5 the first one flips the image, left to right. The others are for
+        brightness, contrast and saturation; 0.5 leaves each as it is.
 
     Returns
     -------
@@ -76,23 +79,23 @@ def flip_and_jitter_color(image, numbers):
     image = image[:, ::-1] if numbers[0] < 0.5 else image
     brightness, contrast, saturation = 1 + JITTER * (2 * numbers[1:] - 1)
     X = mx.nd.array(image, dtype=np.uint8)
-    # Gluon's operators behind RandomBrightness and RandomContrast, with nothing left to chance.
+    # The operators of Gluon's RandomBrightness and RandomContrast, with the factor given.
     X = mx.nd.image.random_brightness(X, min_factor=brightness, max_factor=brightness)
     X = mx.nd.image.random_contrast(X, min_factor=contrast, max_factor=contrast)
     return adjust_saturation(X.asnumpy(), saturation)
 
 
-def adjust_saturation(image, factor):
-    """Move an image's colours towards grey or away from it.
+def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
+    """Move an image's colors towards grey or away from it.
 
-    Gluon's RandomSaturation takes blue alone for grey in MXNet 1.9.1.
+    Gluon's RandomSaturation is wrong in MXNet 1.9.1: its grey is the blue channel.
 
     Parameters
     ----------
     image : numpy.ndarray
         uint8 (H, W, 3).
     factor : float
-        0 makes it grey, 1 leaves it as it is.
+        0 makes the image grey, 1 leaves it as it is.
 
     Returns
     -------

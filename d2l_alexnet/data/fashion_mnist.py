@@ -1,14 +1,13 @@
-"""Where the data comes from, and proof that it is the right data.
+"""Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017): images of clothes in 10 classes.
 
-``python -m d2l_alexnet.data fashion-mnist`` finds or gets Fashion-MNIST (Xiao, Rasul and
-Vollgraf, 2017): 60,000 training and 10,000 test images of clothes, 28 × 28, grey, in 10 classes.
+60,000 training and 10,000 test images, 28 × 28, grey.
+``python -m d2l_alexnet.data fashion-mnist`` finds or downloads them.
 """
 
 from __future__ import annotations
 
 import functools
 import gzip
-import hashlib
 import shutil
 import zlib
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ CLASSES = (
 
 @dataclass(frozen=True)
 class IdxFile:
-    """One gzipped file in the format of MNIST: a header, then one byte a value.
+    """One gzipped file in MNIST's format: a header, then one byte for each value.
 
     Parameters
     ----------
@@ -44,22 +43,41 @@ class IdxFile:
     shape : tuple of int
         Shape of its array.
     sha256 : str
-        Of the uncompressed bytes: the same data is in circulation compressed in several ways.
+        Digest of the unpacked bytes. The same data is in circulation with several compressions.
     """
 
     name: str
-    shape: tuple
+    shape: tuple[int, ...]
     sha256: str
 
-    @property
-    def header_size(self):
-        """Bytes before the data: a magic number and a length per axis, 4 bytes each."""
-        return 4 + 4 * len(self.shape)
+    def read(self, path: Path) -> np.ndarray:
+        """Read and verify the file.
 
-    @property
-    def size(self):
-        """Bytes of the file when it is unpacked."""
-        return self.header_size + int(np.prod(self.shape))
+        Parameters
+        ----------
+        path : pathlib.Path
+
+        Returns
+        -------
+        numpy.ndarray
+            uint8, of shape `shape`.
+
+        Raises
+        ------
+        ValueError
+            If it holds anything else. No more than the expected size is unpacked.
+        OSError
+            If it cannot be opened.
+        """
+        header_size = 4 + 4 * len(self.shape)  # a magic number and a length per axis
+        size = header_size + int(np.prod(self.shape))
+        try:
+            with gzip.open(path) as stream:
+                data = stream.read(size + 1)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(f"not a whole gzip file ({error})") from error
+        download.verify(data, size, " when unpacked", sha256=self.sha256)
+        return np.frombuffer(data, np.uint8, offset=header_size).reshape(self.shape)
 
 
 TRAIN_IMAGES = IdxFile(
@@ -86,23 +104,18 @@ FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
 
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_FOLDER = "usr/share/datasets/fashion-mnist"
-# As root, apt would become a user who may not enter the scratch folder.
+# When root runs apt, it downloads as another user, who may not enter the scratch folder.
 APT_GET = ("apt-get", "-q", "-oAPT::Sandbox::User=root")
 HOME_PAGE = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 
 
-def fashion_mnist(data_dir=None):
-    """Find Fashion-MNIST, or get it, and read it.
-
-    Its four files are looked for in the data folder, in the folder of Debian's package, in
-    Gluon's repository (`MXNET_GLUON_REPO` overrides its address), on the data set's home page,
-    and last in Debian's package fetched and unpacked without being installed. What the data
-    folder lacked is put there.
+def fashion_mnist(data_dir: str | Path | None = None) -> Arrays:
+    """Find Fashion-MNIST or download it, and read it.
 
     Parameters
     ----------
     data_dir : path, optional
-        The data folder; `default_data_dir()` if it is not given.
+        The data folder; MXNet's own if not given. Files that it lacks are put there.
 
     Returns
     -------
@@ -112,13 +125,13 @@ def fashion_mnist(data_dir=None):
     Raises
     ------
     InputError
-        For a file in the data folder that is not what it should be (it is left as it is), and
-        for one that is nowhere to be had.
+        If a file in the data folder is not the expected one (it is left as it is), or if no source
+        has a file.
     """
-    folder = Path(data_dir or default_data_dir())
+    folder = Path(data_dir or download.default_data_dir("fashion-mnist"))
     get_missing(folder)
     train_images, train_labels, test_images, test_labels = (
-        download.read_own(folder / file.name, file, read_idx) for file in FILES
+        download.read_file(folder, file) for file in FILES
     )
     return (
         (train_images[..., np.newaxis], train_labels.astype(np.int32)),
@@ -126,54 +139,13 @@ def fashion_mnist(data_dir=None):
     )
 
 
-def default_data_dir():
-    """Give the folder that Gluon's own class uses; see `d2l_alexnet.data.download`."""
-    return download.default_data_dir("fashion-mnist")
+def get_missing(folder: Path) -> None:
+    """Put the files that the data folder lacks there; see `download.get_missing`."""
+    download.get_missing(folder, FILES, sources(), "the four files of Fashion-MNIST (.gz)")
 
 
-def read_idx(path, file):
-    """Read and verify one file.
-
-    Parameters
-    ----------
-    path : path
-    file : IdxFile
-        What it should hold.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8, of shape ``file.shape``.
-
-    Raises
-    ------
-    ValueError
-        When it holds anything else; no more than the expected size is ever unpacked.
-    OSError
-        When it cannot be opened.
-    """
-    try:
-        with gzip.open(path) as stream:
-            data = stream.read(file.size + 1)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"not a whole gzip file ({error})") from error
-    if len(data) != file.size:
-        found = f"{len(data):,}" if len(data) < file.size else "more"
-        raise ValueError(f"expected {file.size:,} bytes when unpacked, found {found}")
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != file.sha256:
-        raise ValueError(f"expected SHA-256 {file.sha256} when unpacked, found {digest}")
-    return np.frombuffer(data, np.uint8, offset=file.header_size).reshape(file.shape)
-
-
-def get_missing(folder):
-    """Put those of the four files that the data folder lacks there; see `d2l_alexnet.data.download`."""
-    what = "the four files of Fashion-MNIST (.gz)"
-    download.get_missing(folder, FILES, read_idx, sources, what)
-
-
-def sources():
-    """List the places that may have the files, in the order in which they are asked."""
+def sources() -> list[download.Source]:
+    """List the places that may have the files, in the order in which they are tried."""
     return [
         ("Debian's folder", copy_from_debian),
         *(
@@ -184,18 +156,18 @@ def sources():
     ]
 
 
-def copy_from_debian(name, scratch, root="/"):
-    """Copy a file from where Debian's package puts it."""
+def copy_from_debian(name: str, scratch: Path, root: str | Path = "/") -> Path:
+    """Copy a file from the folder in which Debian's package is installed."""
     return Path(shutil.copyfile(Path(root, DEBIAN_FOLDER, name), scratch / name))
 
 
-def unpack_from_debian(name, scratch):
-    """Fetch Debian's package the first time, without root and without installing it."""
+def unpack_from_debian(name: str, scratch: Path) -> Path:
+    """Copy a file from Debian's package, which is downloaded once and not installed."""
     unpacked = scratch / "unpacked"
     if not unpacked.exists():
         try:
             download.run([*APT_GET, "download", DEBIAN_PACKAGE], scratch)
-        except OSError:  # no package lists on this machine, or too old ones: fetch private ones
+        except OSError:  # this machine has no package lists, or old ones: download private ones
             for folder in ("lists/partial", "cache/archives/partial"):
                 (scratch / folder).mkdir(parents=True)
             private = [f"-oDir::State::Lists={scratch}/lists", f"-oDir::Cache={scratch}/cache"]
@@ -215,5 +187,5 @@ FASHION_MNIST = DataSet(
     train_size=60_000,
     read=fashion_mnist,
     from_picture=like_fashion_mnist,
-    status=functools.partial(download.status, "fashion-mnist", FILES, read_idx),
+    status=functools.partial(download.status, "fashion-mnist", FILES),
 )

@@ -1,4 +1,4 @@
-"""Gluon's loader and its workers: how many there are, what they hand over, how they end."""
+"""Gluon's loader, whose worker processes are watched and are ended with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import sys
 import types
 import weakref
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Sequence
+from typing import Any, Iterable, Iterator
 
 import mxnet as mx
 from mxnet import gluon
@@ -25,11 +25,11 @@ from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.runtime.cores import usable_cores
 from d2l_alexnet.runtime.signals import blocked_signals
 
-WORKER_NICENESS = 10  # more than ours: a tenth of its weight, where they compete
+WORKER_NICENESS = 10  # above our own: a worker gets a tenth of our share of a busy core
 
 
 @contextlib.contextmanager
-def closing(loaders):
+def closing(loaders: Iterable[DataLoader]) -> Iterator[None]:
     """End the workers of all loaders when the block ends."""
     try:
         yield
@@ -38,62 +38,63 @@ def closing(loaders):
             loader.close()
 
 
-def fit_cores(num_workers):
-    """Lower a number of workers to one a core at the most, and none on Windows."""
+def fit_cores(num_workers: int) -> int:
+    """Limit a number of workers to one per core, and to none on Windows."""
     return 0 if sys.platform == "win32" else min(num_workers, usable_cores())
 
 
-def fit_shared_memory(num_workers, batch_bytes, folder="/dev/shm"):
-    """Lower the number of workers that hand over batches in shared memory to what it has room for.
+def fit_shared_memory(
+    num_workers: int, batch_bytes: int, folder: str | Path = "/dev/shm"
+) -> dict[str, int]:
+    """Limit the number of workers, and of batches in advance, to the free shared memory.
 
     Parameters
     ----------
     num_workers : int
-        As many as are wanted.
+        The number of workers to start if there is enough of it.
     batch_bytes : int
         Size of a batch.
     folder : path
-        Where shared memory is mounted; in a container it is often small.
+        Where shared memory is mounted. In a container it is often small.
 
     Returns
     -------
-    num_workers : int
-    prefetch : int
-        How many batches to ask for ahead.
+    dict of str to int
+        The loader's `num_workers`, and `prefetch`: how many batches are prepared in advance.
     """
     prefetch = 2 * num_workers
     if not num_workers or not Path(folder).exists():
-        return num_workers, prefetch
+        return dict(num_workers=num_workers, prefetch=prefetch)
     free = shutil.disk_usage(folder).free
-    room = free // batch_bytes - 3  # one more is asked for with each taken, two are in use
+    room = free // batch_bytes - 3  # one more is prepared for each one taken, two are in use
     if room >= prefetch:
-        return num_workers, prefetch
-    fewer = (min(num_workers, room + 1), room) if room >= 1 else (0, 0)
+        return dict(num_workers=num_workers, prefetch=prefetch)
+    fewer, ahead = (min(num_workers, room + 1), room) if room >= 1 else (0, 0)
     print(
         f"{folder} has {free / 2**20:.0f} MiB free, a batch takes {batch_bytes / 2**20:.1f} MiB: "
-        f"{fewer[0]} workers, {fewer[1]} batches ahead, instead of {num_workers} and {prefetch}"
+        f"{fewer} workers, {ahead} batches ahead, instead of {num_workers} and {prefetch}"
     )
-    return fewer
+    return dict(num_workers=fewer, prefetch=ahead)
 
 
 class DataLoader(gluon.data.DataLoader):
-    """Gluon's loader, which notices when a worker dies and ends its workers when it is closed.
+    """Gluon's loader, which notices when a worker dies, and ends its workers when it is closed.
 
     Gluon's own waits two minutes for the batch of a dead worker. It ends its workers when it is
-    garbage-collected, but in a notebook the traceback of an interrupted cell keeps it alive.
+    garbage-collected, but in a notebook the traceback of an interrupted cell prevents that.
 
     Parameters
     ----------
     dataset : gluon.data.Dataset
     batch_size : int
     sampler : gluon.data.Sampler
-        Gives the order of the samples.
+        Gives the order of the images.
     transform : Transform
-        Its `batchify` runs in the workers. A NumPy array comes from there through a pipe, an
-        MXNet array in shared memory. Its `on_cpu` runs in this process, its `to_tensor` on `ctx`.
+        A worker sends the result of its `batchify` through a pipe if it is a NumPy array, and in
+        shared memory if it is an MXNet array.
     ctx : mxnet.Context
-        Where batches are delivered. To a GPU they are copied from page-locked memory, while it
-        computes.
+        The device that batches are delivered to. They are copied to a GPU from page-locked memory,
+        while it computes.
     last_batch, **settings
         As for Gluon's.
 
@@ -101,6 +102,8 @@ class DataLoader(gluon.data.DataLoader):
     ----------
     images : int
         Images in an epoch.
+    workers : list of multiprocessing.Process
+        The worker processes, which loaders made by `first` and `shard` share.
     """
 
     def __init__(
@@ -114,22 +117,21 @@ class DataLoader(gluon.data.DataLoader):
         **settings: Any,
     ) -> None:
         settings.update(last_batch=last_batch, batchify_fn=transform.batchify)
-        # The workers inherit the blocked mask, and serve until the run is saved.
-        with blocked_signals():
+        with blocked_signals():  # the workers inherit this: they must work until the run is saved
             super().__init__(dataset, batch_size, sampler=sampler, **settings)
         self.dataset, self.images = dataset, len(dataset)
         if last_batch == "discard":
             self.images = len(self) * batch_size
         self.batch_size, self.sampler, self.last_batch = batch_size, sampler, last_batch
         self.transform, self._ctx = transform, ctx
-        self.workers = _take_workers(self._worker_pool) if self._worker_pool else []
+        self.workers: list[Any] = _take_workers(self._worker_pool) if self._worker_pool else []
         niceness = min(19, os.getpriority(os.PRIO_PROCESS, 0) + WORKER_NICENESS)
-        for worker in self.workers:  # the net comes first: a batch may take them a whole step
+        for worker in self.workers:  # the net's threads come first
             os.setpriority(os.PRIO_PROCESS, worker.pid, niceness)
         self._end_workers = weakref.finalize(self, _end, self._worker_pool, self.workers)
 
-    def from_batch(self, epoch, batch):
-        """Iterate over a pass of a `Shuffle`, counted from 1, without its first batches."""
+    def from_batch(self, epoch: int, batch: int) -> Iterator:
+        """Iterate over an epoch, counted from 1, without its first `batch` batches."""
         self.sampler.epoch, self.sampler.skip = epoch, batch * self.batch_size
         return iter(self)
 
@@ -144,7 +146,7 @@ class DataLoader(gluon.data.DataLoader):
             array = array.as_in_context(mx.cpu_pinned())
         return array.as_in_context(self._ctx)
 
-    def _prefetch_iter(self):
+    def _prefetch_iter(self) -> Any:
         if not self.workers:
             return super()._prefetch_iter()
         return WatchedIter(
@@ -164,22 +166,22 @@ class DataLoader(gluon.data.DataLoader):
         return self._with_sampler(self.sampler.in_order(images), batch_size, images)
 
     def shard(self, rank: int, size: int) -> DataLoader:
-        """Make a loader of one worker's part of each batch, with the same worker processes.
+        """Make the loader of one process in a distributed run, with the same workers.
 
         Parameters
         ----------
         rank, size : int
-            Which worker, counted from 0, of how many.
+            The number of the process, counted from 0, and the number of processes.
 
         Returns
         -------
         DataLoader
-            Its `images` are still the images of all workers.
+            It gives an equal part of each batch. Its `images` are still those of all processes.
 
         Raises
         ------
         InputError
-            When a batch cannot be split into equal parts.
+            If a batch cannot be split into equal parts.
         """
         if size == 1:
             return self
@@ -193,47 +195,47 @@ class DataLoader(gluon.data.DataLoader):
         return self._with_sampler(sampler, self.batch_size // size, self.images)
 
     def _with_sampler(self, sampler: Any, batch_size: int, images: int) -> DataLoader:
-        """Make a loader with the same workers and another sampler."""
+        """Make a loader with another sampler, and with the same workers."""
         loader = copy.copy(self)
         loader.sampler, loader.batch_size, loader.images = sampler, batch_size, images
         last_batch = self.last_batch if isinstance(sampler, ShardedSampler) else "keep"
         loader._batch_sampler = gluon.data.BatchSampler(sampler, batch_size, last_batch)
         return loader
 
-    def check_workers(self, patience=0):
-        """Raise `RunError` if a worker has died, or dies within some seconds."""
+    def check_workers(self, patience: float = 0) -> None:
+        """Raise `RunError` if a worker has died, or dies within `patience` seconds."""
         for worker in self.workers:
             worker.join(patience)
             if worker.exitcode is not None:
                 raise RunError(_cause_of_death(worker.exitcode))
 
-    def __del__(self):
+    def __del__(self) -> None:
         """Leave the workers to `close` and to the finalizer, which also runs at exit."""
 
-    def close(self):
-        """End the worker processes; the loader is of no use afterwards."""
+    def close(self) -> None:
+        """End the worker processes. The loader cannot be used afterwards."""
         self._end_workers()
 
-    def __enter__(self):
+    def __enter__(self) -> DataLoader:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
-def _take_workers(pool):
-    """Take the workers out of a pool's own care, in which it would replace those that die.
+def _take_workers(pool: Any) -> list[Any]:
+    """Take the workers out of a pool, so that it does not replace a dead one.
 
-    Its thread forks for that at any moment, MXNet stops its engine before a fork, and whoever is
-    waiting for the engine then waits forever.
+    The pool would do so by a fork in a thread, at any moment. MXNet stops its engine before a
+    fork, and a thread that is waiting for the engine then waits forever.
     """
     workers = list(pool._pool)
     pool._pool[:] = [types.SimpleNamespace(exitcode=None) for _ in workers]  # look alive
     return workers
 
 
-def _end(pool, workers):
-    """End a pool's workers at once; its own `terminate` can wait forever for a lock they hold."""
+def _end(pool: Any, workers: Iterable[Any]) -> None:
+    """End a pool's workers at once. Its own `terminate` can wait forever for a lock of theirs."""
     if not pool:
         return
     pool._terminate.cancel()
@@ -245,9 +247,9 @@ def _end(pool, workers):
 
 
 class WatchedIter(dataloader._MultiWorkerIter):
-    """Gluon's iterator, which looks after the workers while it waits for a batch."""
+    """Gluon's iterator, which checks the workers while it waits for a batch."""
 
-    def __next__(self):
+    def __next__(self) -> tuple[Any, Any]:
         self._push_next()
         if not self._data_buffer:
             raise StopIteration
@@ -259,13 +261,13 @@ class WatchedIter(dataloader._MultiWorkerIter):
             self._data_loader.check_workers()
         try:
             return pickle.loads(answer.get())
-        except (EOFError, OSError):  # shared memory is asked for from the worker that filled it
+        except (EOFError, OSError):  # the worker that filled shared memory also hands it over
             self._data_loader.check_workers(patience=1)
             raise
 
 
-def _cause_of_death(exitcode):
-    """Say how a worker died, of what, most likely, and what helps."""
+def _cause_of_death(exitcode: int) -> str:
+    """Say how a worker died, the most likely cause, and what helps."""
     if exitcode >= 0:
         return f"a loader's worker ended with status {exitcode}; try --num-workers 0"
     name = signal.Signals(-exitcode).name

@@ -1,13 +1,13 @@
-"""Any picture → an image like those of a data set.
+"""Make an image like those of a data set from any picture.
 
-Fashion-MNIST was made from photographs on white paper, inverted, so that the background is black.
-A picture is therefore turned to its camera's upright, greyed, inverted if its border is mostly
-bright, padded with black to a square with the picture in the middle, and shrunk to 28 × 28 pixels.
-Margins stay; those of Fashion-MNIST had been cut off, so a thing that does not fill its picture
+Fashion-MNIST was made from photographs on white paper, which were inverted, so the background is
+black. A picture is therefore rotated as its camera was held, made grey, inverted if its border is
+mostly bright, padded with black to a square with the picture in the middle, and resized to 28 × 28
+pixels. Margins stay. Those of Fashion-MNIST were cut off, so a thing that does not fill its picture
 looks unusual.
 
-CIFAR-10 holds photographs in colour, without any padding. Of a picture, turned upright, the largest
-square in its middle is cut out and shrunk to 32 × 32 pixels.
+CIFAR-10 has photographs in colour without padding. A picture is rotated as its camera was held,
+cropped to the largest square in its middle, and resized to 32 × 32 pixels.
 """
 
 from __future__ import annotations
@@ -23,33 +23,35 @@ from PIL import Image, ImageOps, ImageStat, UnidentifiedImageError
 
 from d2l_alexnet.errors import InputError
 
-BRIGHT = 127  # above it a grey value, 0…255, counts as bright
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP")  # none that runs another program
+BRIGHT = 127  # a grey value, 0…255, above this one is bright
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP")  # for none does Pillow run another program
 STANDARD_INPUT = "-"
 
 
-def read_picture(path: str | Path, from_picture: Callable) -> tuple[np.ndarray, bool]:
-    """Read a picture and make an image like those of the data set of it.
+def read_picture(
+    path: str | Path, from_picture: Callable[[Image.Image], tuple[np.ndarray, bool]]
+) -> tuple[np.ndarray, bool]:
+    """Read a picture, and make an image like those of a data set from it.
 
     Parameters
     ----------
     path : path
-        Of a file of any size, grey or in colour; ``-`` for standard input.
+        The file of a picture of any size, grey or in colour; ``-`` for standard input.
     from_picture : callable
         The data set's `DataSet.from_picture`.
 
     Returns
     -------
     image : numpy.ndarray
-        uint8 (28, 28, 1), bright on black, or (32, 32, 3), in colour.
+        uint8 (side, side, channels).
     inverted : bool
-        Whether the picture was inverted, as more than half of its border was bright.
+        Whether the picture was inverted.
 
     Raises
     ------
     InputError
-        When there is no such file, or it is not a whole picture with something on it, or one of
-        more pixels than Pillow believes to be meant well (about 89 million).
+        If there is no such file, if it is not a whole picture with something on it, or if it has
+        more pixels than Pillow allows (about 89 million).
     """
     source = io.BytesIO(sys.stdin.buffer.read()) if str(path) == STANDARD_INPUT else path
     try:
@@ -65,10 +67,10 @@ def read_picture(path: str | Path, from_picture: Callable) -> tuple[np.ndarray, 
         raise InputError(f"{path}: cannot read this picture ({reason})") from error
 
 
-def _upright(picture):
-    """Turn a picture upright, and give it eight bits a channel: red, green, blue and alpha."""
+def _upright(picture: Image.Image) -> Image.Image:
+    """Rotate a picture as its camera was held, and convert it to mode RGBA."""
     picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
+    if picture.mode.startswith("I"):  # 16 bits a pixel; `convert` would clip them at 255
         picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
     picture = picture.convert("RGBA")
     if not picture.getchannel("A").getbbox():
@@ -76,58 +78,60 @@ def _upright(picture):
     return picture
 
 
-def like_fashion_mnist(picture, side=28):
-    """Grey a picture, invert it if its border is mostly bright, pad it to a square, shrink it.
+def like_fashion_mnist(picture: Image.Image, side: int = 28) -> tuple[np.ndarray, bool]:
+    """Make a picture grey, invert it if its border is mostly bright, pad it, resize it.
 
     Parameters
     ----------
     picture : PIL.Image.Image
-        Of mode RGBA; what is transparent becomes what sets off the rest.
+        In mode RGBA. Transparent pixels become black if the others are bright, and white if the
+        others are dark.
     side : int
-        In pixels.
+        Side of the image, in pixels.
 
     Returns
     -------
     image : numpy.ndarray
         uint8 (side, side, 1). An image of the data set stays as it is.
     inverted : bool
+        Whether the picture was inverted, because more than half of its border was bright.
 
     Raises
     ------
     ValueError
-        When it is so narrow that nothing of it would be left.
+        If it is so narrow that nothing of it would be left.
     """
     if max(picture.size) > side * min(picture.size):
         raise ValueError(f"it is more than {side} times as long as wide")
     grey, alpha = picture.convert("L"), picture.getchannel("A")
-    behind = 0 if ImageStat.Stat(grey, alpha).mean[0] > BRIGHT else 255
-    grey = Image.composite(grey, Image.new("L", grey.size, behind), alpha)
+    background = 0 if ImageStat.Stat(grey, alpha).mean[0] > BRIGHT else 255
+    grey = Image.composite(grey, Image.new("L", grey.size, background), alpha)
     pixels = np.asarray(grey)
     border = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
     inverted = bool((border > BRIGHT).mean() > 0.5)
     if inverted:
         grey = ImageOps.invert(grey)
-    square = ImageOps.pad(grey, (side, side), Image.LANCZOS, color=0)
+    square = ImageOps.pad(grey, (side, side), Image.Resampling.LANCZOS, color=0)
     return np.asarray(square)[..., np.newaxis], inverted
 
 
-def like_cifar10(picture, side=32):
-    """Cut the largest square out of the middle of a picture, and shrink it.
+def like_cifar10(picture: Image.Image, side: int = 32) -> tuple[np.ndarray, bool]:
+    """Crop a picture to the largest square in its middle, and resize it.
 
     Parameters
     ----------
     picture : PIL.Image.Image
-        Of mode RGBA; what is transparent becomes white.
+        In mode RGBA. Transparent pixels become white.
     side : int
-        In pixels.
+        Side of the image, in pixels.
 
     Returns
     -------
     image : numpy.ndarray
         uint8 (side, side, 3). An image of the data set stays as it is.
     inverted : bool
-        Never.
+        Always False.
     """
-    square = ImageOps.fit(picture, (side, side), Image.LANCZOS)
+    square = ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS)
     white = Image.new("RGBA", square.size, "white")
     return np.asarray(Image.alpha_composite(white, square).convert("RGB")), False

@@ -1,54 +1,58 @@
-"""In which order the samples of a data set come, and what is drawn for each."""
+"""The order in which the images of a data set come, and the random numbers drawn for each."""
 
 from __future__ import annotations
+
+from typing import Any, Iterator, Tuple
 
 import numpy as np
 from mxnet import gluon
 
 from d2l_alexnet.data.augment import RANDOM_NUMBERS
 
+Key = Tuple[int, np.ndarray]  # the index of an image, and its random numbers, (RANDOM_NUMBERS,)
+
 
 class ShuffledSampler(gluon.data.Sampler):
-    """A new order of all samples for every pass, a function of the seed and the pass alone.
+    """A new order of all images for every epoch, a function of the seed and the epoch alone.
 
     Parameters
     ----------
     length : int
-        Number of samples.
+        Number of images.
     seed : int
         From 0 to 2³² − 1.
 
     Attributes
     ----------
     epoch : int
-        The number of the next pass, counted from 1.
+        The number of the next epoch, counted from 1.
     skip : int
-        Samples to leave out at the beginning of the next pass, as one that is resumed has
-        already seen them.
+        Images to leave out at the beginning of the next epoch. A run that is resumed has already
+        been trained on them.
     """
 
-    def __init__(self, length, seed):
+    def __init__(self, length: int, seed: int) -> None:
         self.length, self.seed, self.epoch, self.skip = length, seed, 1, 0
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator:
         order = np.random.RandomState([self.seed, self.epoch]).permutation(self.length)
         order = order[self.skip :].tolist()
         self.epoch, self.skip = self.epoch + 1, 0
         return iter(order)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.length
 
-    def in_order(self, length):
-        """Make a sampler of the first samples, in their own order."""
+    def in_order(self, length: int) -> Any:
+        """Make a sampler of the first images, not shuffled."""
         return gluon.data.SequentialSampler(length)
 
 
 class ShuffledSamplerWithNumbers(ShuffledSampler):
-    """A `ShuffledSampler` that draws numbers for each sample too: it gives pairs of index and numbers.
+    """A `ShuffledSampler` that gives pairs of an index and random numbers.
 
-    The numbers, `NUMBERS` of them from 0 up to 1, are a function of the seed, the pass
-    and the sample.
+    The numbers, `RANDOM_NUMBERS` of them from 0 to below 1, are a function of the seed, the epoch
+    and the image.
 
     Parameters
     ----------
@@ -56,96 +60,99 @@ class ShuffledSamplerWithNumbers(ShuffledSampler):
         As for `ShuffledSampler`.
     """
 
-    def __iter__(self):
-        numbers = self.numbers(self.epoch)
+    def __iter__(self) -> Iterator[Key]:
+        numbers = self.random_numbers(self.epoch)
         return ((index, numbers[index]) for index in super().__iter__())
 
-    def numbers(self, epoch):
-        """Draw the numbers of a pass: (length, RANDOM_NUMBERS)."""
-        generator = np.random.RandomState([self.seed, epoch, 1])  # another one than the order's
+    def random_numbers(self, epoch: int) -> np.ndarray:
+        """Draw the numbers of an epoch: (length, RANDOM_NUMBERS)."""
+        generator = np.random.RandomState([self.seed, epoch, 1])  # not the one of the order
         return generator.random_sample((self.length, RANDOM_NUMBERS))
 
-    def in_order(self, length):
-        """Make a sampler of the first samples, in their own order, with the last pass's numbers."""
+    def in_order(self, length: int) -> Any:
+        """Make a sampler of the first images, not shuffled, with the numbers of the last epoch."""
         return SequentialSamplerWithNumbers(self, length)
 
 
 class SequentialSamplerWithNumbers(gluon.data.Sampler):
-    """The first samples of a `ShuffledSamplerWithNumbers`, in their own order, numbered as in its last pass.
+    """The first images, not shuffled, with the numbers that a sampler drew in its last epoch.
 
     Parameters
     ----------
-    shuffle : ShuffledSamplerWithNumbers
+    sampler : ShuffledSamplerWithNumbers
     length : int
-        Number of samples.
+        Number of images.
     """
 
-    def __init__(self, shuffle, length):
-        self.shuffle, self.length = shuffle, length
+    def __init__(self, sampler: ShuffledSamplerWithNumbers, length: int) -> None:
+        self.sampler, self.length = sampler, length
 
-    def __iter__(self):
-        return enumerate(self.shuffle.numbers(self.shuffle.epoch - 1)[: self.length])
+    def __iter__(self) -> Iterator[Key]:
+        return enumerate(self.sampler.random_numbers(self.sampler.epoch - 1)[: self.length])
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.length
 
 
 class ShardedSampler(gluon.data.Sampler):
-    """One worker's equal part of each batch of a `ShuffledSampler`; all parts together are the batch.
+    """The images of one process in a distributed run: an equal part of each batch.
 
-    What is learnt from in a step is so the same, however many workers there are.
+    All parts together are the batch. The global batch does not depend on the number of processes.
 
     Parameters
     ----------
-    shuffle : ShuffledSampler
+    sampler : ShuffledSampler
+        The order of all images.
     batch_size : int
-        Of all workers together.
+        Images in a batch of all processes together.
     rank, size : int
-        Which worker, counted from 0, of how many.
+        The number of this process, counted from 0, and the number of processes.
 
     Attributes
     ----------
     epoch, skip : int
-        As for `ShuffledSampler`; `skip` counts this worker's samples.
+        As for `ShuffledSampler`; `skip` counts the images of this process.
     """
 
-    def __init__(self, shuffle, batch_size, rank, size):
-        self.shuffle, self.batch_size, self.rank, self.size = shuffle, batch_size, rank, size
+    def __init__(self, sampler: ShuffledSampler, batch_size: int, rank: int, size: int) -> None:
+        self.sampler, self.batch_size, self.rank, self.size = sampler, batch_size, rank, size
         self.epoch, self.skip = 1, 0
 
-    def __iter__(self):
-        self.shuffle.epoch, self.shuffle.skip = self.epoch, 0
-        order, skip = list(self.shuffle), self.skip
+    def __iter__(self) -> Iterator:
+        self.sampler.epoch, self.sampler.skip = self.epoch, 0
+        order, skip = list(self.sampler), self.skip
         self.epoch, self.skip = self.epoch + 1, 0
-        mine = []
+        own = []
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
             part = len(batch) // self.size
-            mine += batch[self.rank * part : (self.rank + 1) * part]
-        return iter(mine[skip:])
+            own += batch[self.rank * part : (self.rank + 1) * part]
+        return iter(own[skip:])
 
-    def __len__(self):
-        return len(self.shuffle) // self.size
+    def __len__(self) -> int:
+        return len(self.sampler) // self.size
 
-    def in_order(self, length):
-        """Make a sampler of the first samples of all, in their own order."""
-        return self.shuffle.in_order(length)
+    def in_order(self, length: int) -> Any:
+        """Make a sampler of the first images of all processes, not shuffled."""
+        return self.sampler.in_order(length)
 
 
 class DatasetWithNumbers(gluon.data.Dataset):
-    """A data set whose samples are asked for with numbers, and come with them.
+    """A data set whose keys are pairs of an index and random numbers.
+
+    It gives ``(image, label), numbers``, as `RandomTransform` takes them.
 
     Parameters
     ----------
     dataset : gluon.data.Dataset
     """
 
-    def __init__(self, dataset):
+    def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Key) -> tuple[Any, np.ndarray]:
         index, numbers = key
         return self.dataset[index], numbers
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.dataset)

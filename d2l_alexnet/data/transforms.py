@@ -1,4 +1,8 @@
-"""From an image as it is in the file to the tensor that the net takes."""
+"""From images as they are in the files to the tensors that the net takes.
+
+A transform has three parts, as each runs in another place: `batchify` in the loader's worker
+processes, `on_cpu` in the process that trains, and `to_tensor` where the net computes.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +20,17 @@ from d2l_alexnet.recipes import Recipe
 
 @dataclass(frozen=True)
 class Transform:
-    """Resize, crop in the middle, to tensor, normalize: the same for every epoch.
+    """Resize, crop to the centre, to tensor, normalize: the same for every epoch.
 
-    A whole batch at a time. The lecture's Resize and ToTensor give bit for bit the same when they
-    are applied to one image after the other.
+    It is applied to a whole batch. The results are the same, bit for bit, as when the lecture's
+    transforms are applied to one image after the other.
 
     Parameters
     ----------
     resize : int
         Side of the resized images, in pixels.
     crop : int
-        Side of the squares that are then cropped out of their middle, in pixels.
+        Side of the squares that are then cropped, in pixels.
     mean, std : float
         Values in 0…1 become ``(value - mean) / std``.
     """
@@ -37,7 +41,7 @@ class Transform:
     std: float = 1.0
 
     def batchify(self, samples: Sequence) -> tuple[Any, np.ndarray]:
-        """Stack samples to a batch; a loader does this in its workers.
+        """Stack samples to a batch.
 
         Parameters
         ----------
@@ -51,10 +55,11 @@ class Transform:
         y : numpy.ndarray
             int32 (N,).
         """
-        return stack(samples)
+        images, labels = zip(*samples)
+        return np.stack(images), np.array(labels, np.int32)
 
     def on_cpu(self, X: Any) -> Any:
-        """Resize and crop a batch, uint8 (N, H, W, C), in the process that trains."""
+        """Resize and crop a batch: uint8 (N, H, W, C) to uint8 (N, crop, crop, C)."""
         X = transforms.Resize(self.resize)(X)
         if self.crop < self.resize:
             edge = (self.resize - self.crop) // 2
@@ -62,21 +67,21 @@ class Transform:
         return X
 
     def to_tensor(self, X: Any) -> Any:
-        """Turn uint8 (N, H, W, C) into normalized float32 (N, C, H, W), where the net computes."""
+        """Turn uint8 (N, H, W, C) into normalized float32 (N, C, H, W)."""
         X = transforms.ToTensor()(X)
-        if (self.mean, self.std) == (0, 1):
-            return X
-        return transforms.Normalize(self.mean, self.std)(X)
+        if (self.mean, self.std) != (0, 1):
+            X = transforms.Normalize(self.mean, self.std)(X)
+        return X
 
 
 @dataclass(frozen=True)
 class RandomTransform(Transform):
-    """Resize, crop at a random place, to tensor, normalize; and more, if wanted.
+    """Resize, crop at a random place, to tensor, normalize; on request also augment.
 
     Parameters
     ----------
     augment : bool
-        Whether to rotate, flip and color-jitter the images too.
+        Whether to rotate, flip and color-jitter the images too; see `d2l_alexnet.data.augment`.
     """
 
     augment: bool = False
@@ -87,8 +92,7 @@ class RandomTransform(Transform):
         Parameters
         ----------
         samples : sequence of ((numpy.ndarray, int), numpy.ndarray)
-            Images uint8 (H, W, C) and their labels, and each image's random numbers; see
-            `d2l_alexnet.data.augment`.
+            Images uint8 (H, W, C) and their labels, and the random numbers of each image.
 
         Returns
         -------
@@ -99,7 +103,7 @@ class RandomTransform(Transform):
         """
         pairs, rows = zip(*samples)
         numbers = np.stack(rows)  # (N, RANDOM_NUMBERS)
-        images, y = stack(pairs)
+        images, y = super().batchify(pairs)
         X = transforms.Resize(self.resize)(as_nd(images))  # (N, resize, resize, C)
         if self.augment:
             X = augment.rotate(X, numbers[:, 2])
@@ -109,21 +113,18 @@ class RandomTransform(Transform):
         return as_nd(np.stack(cropped)), y
 
     def on_cpu(self, X: Any) -> Any:
-        """Do nothing: the workers have done it."""
+        """Give a batch back as it is: `batchify` has resized and cropped it."""
         return X
 
 
-def transform_of(recipe: Recipe, dataset: DataSet) -> Transform:
-    """Give the transform of the images on which a recipe's net is tested."""
-    return Transform(recipe.resize, recipe.crop, dataset.mean, dataset.std)
-
-
-def stack(samples: Sequence) -> tuple[np.ndarray, np.ndarray]:
-    """Stack images, uint8 (H, W, C), and labels; see `Transform.batchify`."""
-    images, labels = zip(*samples)
-    return np.stack(images), np.array(labels, np.int32)
+def transform_of(recipe: Recipe, dataset: DataSet, train: bool = False) -> Transform:
+    """Make the transform of a recipe's test images, or of its training images."""
+    settings = (recipe.resize, recipe.crop, dataset.mean, dataset.std)
+    if train and dataset.random_crop:
+        return RandomTransform(*settings, augment=recipe.augment)
+    return Transform(*settings)
 
 
 def as_nd(array: Any) -> Any:
-    """Give a NumPy array as MXNet's array on the same memory; give back one of MXNet's."""
+    """Turn a NumPy array into an MXNet array on the same memory; leave an MXNet array as it is."""
     return array if isinstance(array, mx.nd.NDArray) else mx.nd.from_numpy(array)
