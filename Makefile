@@ -1,38 +1,50 @@
-# `make train`, `make test` and `make notebook`. Each installs what it needs into .venv.
+# `make help` lists the targets. Each installs what it needs into .venv.
 
 PYTHON ?= python3
-# Which MXNet: cu112 where an NVIDIA driver answers, else cpu. `make train MXNET=cpu` overrides it.
+# Which MXNet: cu112 if nvidia-smi works, else cpu. `make train MXNET=cpu` overrides it.
 MXNET ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo cu112 || echo cpu)
 IN_VENV := .venv/bin/python
 
-.PHONY: train test notebook test-cu112
+.PHONY: help train notebook check test test-fast test-cu112
 
-train: .venv/installed-$(MXNET)
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+train: .venv/installed-$(MXNET) ## install, get the data, train the lecture's net for some minutes
 	@$(IN_VENV) -m d2l_alexnet.data fashion-mnist
 	@$(IN_VENV) -m d2l_alexnet.train --recipe quick
-	@echo "Next, the lecture's own five passes: $(IN_VENV) -m d2l_alexnet.train"
+	@echo "Next, the lecture's own five epochs: $(IN_VENV) -m d2l_alexnet.train"
 
-# Two processes of a thread each: with a thread for each core they would get in each other's way.
-test: .venv/installed-$(MXNET)-test
-	$(IN_VENV) -m ruff check .
-	$(IN_VENV) -m ruff format --check .
-	OMP_NUM_THREADS=1 $(IN_VENV) -m pytest --numprocesses 2 --dist loadfile
-
-# A kernel of .venv, even where the user has another one of that name.
-notebook: .venv/installed-$(MXNET)-notebook
+# A kernel of .venv, even if the user has another one of that name.
+notebook: .venv/installed-$(MXNET)-notebook ## open the lecture in JupyterLab
 	JUPYTER_PREFER_ENV_PATH=1 $(IN_VENV) -m jupyterlab notebooks/alexnet.ipynb
 
-# 3.7 GB: whether mxnet-cu112 can be imported from pip's libraries alone. Needs gcc.
-test-cu112:
+check: .venv/installed-$(MXNET)-test ## style, types and import contracts; takes seconds
+	$(IN_VENV) -m ruff check .
+	$(IN_VENV) -m ruff format --check .
+	$(IN_VENV) -m mypy
+	.venv/bin/lint-imports
+
+# Two processes with one thread each: with more threads than cores they would slow each other down.
+PYTEST := OMP_NUM_THREADS=1 $(IN_VENV) -m pytest --numprocesses 2 --dist loadfile
+
+test: check ## all checks and all tests
+	$(PYTEST)
+
+test-fast: .venv/installed-$(MXNET)-test ## the tests that are not marked slow; under a minute
+	$(PYTEST) -m 'not slow'
+
+# Installs 3.7 GB. Needs gcc.
+test-cu112: ## whether mxnet-cu112 imports with the libraries that pip installs
 	@$(find-python)
 	@$(PYTHON) -m venv .venv-cu112
 	@.venv-cu112/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[cu112]'
 	@.venv-cu112/bin/python tests/runtime/import_cu112.py
 
-# The virtual environment is made anew, as the two MXNets must not be installed side by side.
+# The environment is created anew: the two MXNet packages overwrite each other's files.
 .venv/installed-$(MXNET): setup.cfg pyproject.toml
 	@$(find-python)
-	@echo "Installing MXNet ($(MXNET)) and what else is needed into .venv, some minutes the first time"
+	@echo "Installing MXNet ($(MXNET)) and its dependencies into .venv; takes some minutes the first time"
 	@$(PYTHON) -m venv --clear .venv
 	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check --editable '.[$(MXNET)]'
 	@touch $@
@@ -45,7 +57,7 @@ test-cu112:
 	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check --editable '.[$(MXNET),notebook]'
 	@touch $@
 
-# Refuses a Python that MXNet does not run on, and names one that it does run on if there is one.
+# Refuses a Python on which MXNet does not run, and names another one if there is one.
 GOOD := import sys; sys.exit(not (3, 8) <= sys.version_info[:2] < (3, 13))
 define find-python
 $(PYTHON) -c '$(GOOD)' 2>/dev/null || { \
