@@ -1,34 +1,52 @@
-"""The contestant's side of the harness: measure when asked to. Needs nothing but Python."""
+"""A contestant's side of the harness: it measures when it is asked to. Needs Python and NumPy."""
+
+from __future__ import annotations
 
 import argparse
 import contextlib
 import json
 import sys
 import zlib
+from typing import Any, Callable, Dict, Iterable, Mapping, Sequence, Tuple
+
+import numpy as np
+
+# What measures once, and what else is to be said of it.
+Measurement = Tuple[Callable[[], Any], Dict[str, Any]]
+Kinds = Mapping[str, Callable[[argparse.Namespace], Measurement]]
 
 
-def arguments(kinds):
-    """Read which of the `kinds` of measurement to make, and of what."""
+def arguments(kinds: Iterable[str], argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the kind of measurement, and its settings."""
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=kinds)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--resize", type=int, default=224)
     parser.add_argument("--batches", type=int, default=3, help="in one measurement")
     parser.add_argument("--num-workers", type=int, default=4)
-    parser.add_argument("--images", help="file with the training images, where it is needed")
+    parser.add_argument("--images", help="file with the training images, if they are needed")
     parser.add_argument("--ctx", default="cpu")
     parser.add_argument("--channels-last", action="store_true")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def checksum(batches):
-    """Sum up the checksums of all images, in whatever order they come."""
+def random_batch(batch_size: int, resize: int) -> tuple[np.ndarray, np.ndarray]:
+    """Make a batch of random pixels, float32 (N, 1, resize, resize), and labels, int32 (N,)."""
+    generator = np.random.default_rng(0)
+    X = generator.random((batch_size, 1, resize, resize), np.float32)
+    return X, generator.integers(10, size=batch_size, dtype=np.int32)
+
+
+def checksum(batches: Iterable) -> int:
+    """Sum the checksums of all images. The order of the images makes no difference."""
     return sum(zlib.crc32(image) for X, _ in batches for image in X.asnumpy())
 
 
-def serve(measure, **about):
-    """Say what this is, then measure once for every line that comes in, until no more come."""
-    print(json.dumps(about), flush=True)
+def main(kinds: Kinds, **about: Any) -> None:
+    """Print what this contestant is, then measure once for every line of the standard input."""
+    args = arguments(kinds)
+    measure, more = kinds[args.kind](args)
+    print(json.dumps({**more, **about}), flush=True)
     for _ in sys.stdin:
         with contextlib.redirect_stdout(sys.stderr):  # stdout is for figures alone
             figures = measure()

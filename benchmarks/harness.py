@@ -1,4 +1,4 @@
-"""Measure contestants fairly: each in a process of its own, in turn, while the others sleep."""
+"""Measure contestants fairly: each has its own process; they measure in turn, others sleep."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, Mapping, Sequence
 
-from d2l_alexnet import runtime
+from d2l_alexnet.errors import InputError
+from d2l_alexnet.runtime.cores import usable_cores
+from d2l_alexnet.runtime.devices import choose_context
 
 HERE = Path(__file__).parent
 PYTORCH = "torch==2.13.0"  # the version that the committed figures are of
@@ -21,7 +24,7 @@ PYTORCH_VENV = HERE / ".venv-pytorch"
 
 
 class Contestant:
-    """A process that measures one thing whenever it is asked to, and otherwise sleeps.
+    """A process that measures one thing when it is asked to, and sleeps in between.
 
     Parameters
     ----------
@@ -30,20 +33,22 @@ class Contestant:
     *arguments : str or int
         What to measure.
     default_threads : bool
-        Whether the library chooses its number of threads, as it does for who sets nothing; else
-        it gets a thread per core.
+        Whether the library chooses its number of threads, as it does when a user sets nothing.
+        Otherwise it gets one thread per core.
     **variables : str
-        Environment variables to set besides.
+        More environment variables.
     """
 
-    def __init__(self, script, *arguments, default_threads=False, **variables):
+    def __init__(
+        self, script: str, *arguments: object, default_threads: bool = False, **variables: str
+    ) -> None:
         python = pytorch_python() if script == "pytorch" else sys.executable
         environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
         if not default_threads:
-            environment["OMP_NUM_THREADS"] = str(runtime.usable_cores())
+            environment["OMP_NUM_THREADS"] = str(usable_cores())
         environment.update(variables)
         self._process = subprocess.Popen(
-            [python, HERE / f"{script}.py", *map(str, arguments)],
+            [str(python), str(HERE / f"{script}.py"), *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -51,56 +56,58 @@ class Contestant:
         )
         self.about = json.loads(self._answer())
 
-    def measure(self):
-        """Have it measure once; give what it measured."""
+    def measure(self) -> Any:
+        """Let it measure once; give what it measured."""
+        assert self._process.stdin
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
         return json.loads(self._answer())
 
-    def _answer(self):
+    def _answer(self) -> str:
+        assert self._process.stdout
         answer = self._process.stdout.readline()
         if not answer:
-            raise SystemExit(f"{self._process.args} ended with status {self._process.wait()}")
+            raise SystemExit(f"{self._process.args!r} ended with status {self._process.wait()}")
         return answer
 
-    def close(self):
+    def close(self) -> None:
         """End the process."""
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.communicate()
 
 
-def pytorch_python():
-    """Give the Python of an environment with PyTorch in it, which is made the first time.
+def pytorch_python() -> Path:
+    """Give the Python of a virtual environment with PyTorch; make the environment if necessary.
 
-    GluonCV refuses to be imported where PyTorch 2 is installed, so it cannot be ours.
+    PyTorch 2 cannot be installed beside the package, because GluonCV then refuses to be imported.
     """
     python = PYTORCH_VENV / "bin/python"
     ready = PYTORCH_VENV / "ready"
     if not ready.exists():
         print(f"Installing {PYTORCH} into {PYTORCH_VENV}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", PYTORCH_VENV], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, PYTORCH, "numpy"], check=True)
         ready.touch()
     return python
 
 
-def alternate(contestants, rounds):
-    """Let the contestants measure in turn, in so many rounds after one that is not counted.
+def alternate(contestants: Mapping[Any, Any], rounds: int) -> dict[Any, list]:
+    """Let the contestants measure in turn, in several rounds.
 
-    Every other round goes backwards, so that a machine that becomes faster or slower during the
-    rounds favours nobody.
+    There is one more round at the beginning, which does not count. Every other round goes in the
+    opposite order, so that a machine that becomes faster or slower favours no contestant.
 
     Parameters
     ----------
     contestants : dict of str to Contestant
+    rounds : int
 
     Returns
     -------
-    dict of str to list of float
-        What each of them measured, a value per round.
+    dict of str to list
+        What each of them measured: one value per round.
     """
-    measured = {name: [] for name in contestants}
+    measured: dict[Any, list] = {name: [] for name in contestants}
     for number in range(rounds + 1):
         for name in list(contestants)[:: -1 if number % 2 else 1]:
             value = contestants[name].measure()
@@ -110,55 +117,51 @@ def alternate(contestants, rounds):
     return measured
 
 
-def ratios(ours, other):
-    """Compare round by round, so that a drift of the machine's speed cancels: ours ÷ other."""
+def ratios(ours: Sequence[float], other: Sequence[float]) -> list[float]:
+    """Divide ours by other, round by round, so that a drift of the machine's speed cancels."""
     return [a / b for a, b in zip(ours, other)]
 
 
-def spread(values):
-    """Summarise: median, lowest and highest."""
-    return dict(median=statistics.median(values), lowest=min(values), highest=max(values))
+def written(values: Sequence[float], digits: int = 1) -> str:
+    """Write median, minimum and maximum: '26.7 (25.9 to 27.1)'."""
+    numbers = statistics.median(values), min(values), max(values)
+    return "{} ({} to {})".format(*(f"{number:.{digits}f}" for number in numbers))
 
 
-def written(values, digits=1):
-    """Write a summary as one reads it: '26.7 (25.9 to 27.1)'."""
-    s = spread(values)
-    return f"{s['median']:.{digits}f} ({s['lowest']:.{digits}f} to {s['highest']:.{digits}f})"
-
-
-def compare(measured, unit):
+def compare(measured: Mapping[str, Sequence[float]], unit: str) -> None:
     """Print a table of the contestants, with the ratio of ours to each.
 
     Parameters
     ----------
     measured : dict of str to list of float
-        The more the better.
+        Rates; higher is better.
+    unit : str
     """
     width = max(map(len, measured))
     for name, values in measured.items():
         line = f"{name:{width}}  {written(values)} {unit}"
         if name != "ours":
             ratio = written(ratios(measured["ours"], values), 2)
-            line += f"   ours is {ratio} times that"
+            line += f"   ours is {ratio} times as fast"
         print(line)
 
 
-def machine():
-    """Describe what the figures were taken on."""
+def machine() -> dict[str, Any]:
+    """Describe the machine that the figures are from."""
     names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     flags = re.search(r"flags\s*: (.*)", Path("/proc/cpuinfo").read_text())
     widest = "AVX-512" if flags and "avx512f" in flags[1].split() else "AVX2 or less"
     return dict(
         cpu=names[0] if names else platform.machine(),
         vectors=widest,
-        cores=runtime.usable_cores(),
+        cores=usable_cores(),
         python=platform.python_version(),
         date=time.strftime("%Y-%m-%d"),
     )
 
 
-def parser(description, rounds):
-    """Make a benchmark's argument parser, with what they all take."""
+def make_parser(description: str, rounds: int) -> argparse.ArgumentParser:
+    """Make a benchmark's argument parser, with the options that all benchmarks have."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -167,20 +170,20 @@ def parser(description, rounds):
     return parser
 
 
-def parse_with_ctx(parser):
-    """Let a benchmark take ``--ctx`` too, and read its arguments; without a GPU it says so."""
+def parse_with_ctx(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Add ``--ctx``, and read the arguments. End with one line if the GPU cannot be used."""
     parser.add_argument("--ctx", choices=("cpu", "gpu"), default="cpu", help="what computes")
     args = parser.parse_args()
     try:
-        runtime.choose_context(args.ctx)
-    except runtime.InputError as error:
+        choose_context(args.ctx)
+    except InputError as error:
         print(f"not run: {error}", file=sys.stderr)
         sys.exit(2)
     return args
 
 
-def write(path, **figures):
-    """Write a benchmark's figures and what they were taken on, if a file was named."""
+def write(path: str | None, **figures: Any) -> None:
+    """Write a benchmark's figures and the machine that they are from, if a file was named."""
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(json.dumps(dict(machine=machine(), **figures), indent=1) + "\n")

@@ -1,27 +1,38 @@
 """What the package does, measured for the harness."""
 
-import dataclasses
+from __future__ import annotations
+
+import argparse
 import functools
 import itertools
 import re
 import resource
 import time
-import types
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import contestant
 
 import d2l_alexnet  # noqa: F401, so that mxnet imports
 
 # isort: split
 import mxnet as mx
 import numpy as np
-from contestant import arguments, checksum, serve
 
-from d2l_alexnet import accuracy, data, train
-from d2l_alexnet.state import State
-from d2l_alexnet.recipes import LECTURE
-from d2l_alexnet.runtime import choose_context
+from d2l_alexnet.build import build_net, initialize, make_trainer
+from d2l_alexnet.callbacks.base import Callback
+from d2l_alexnet.data.load import load_data
+from d2l_alexnet.distributed.process_group import SINGLE_PROCESS, SingleProcess
+from d2l_alexnet.loop import train_epoch
+from d2l_alexnet.metrics import evaluate_accuracy
+from d2l_alexnet.options import RunOptions
+from d2l_alexnet.recipes import CIFAR10_ALEXNET, LECTURE, Recipe
+from d2l_alexnet.runtime.devices import choose_context
+from d2l_alexnet.state import State, Training
 
-# Squares, and what conv1 and conv3 come to for 16 and 64 images: places, weights of one, channels.
+# Squares, and the products that conv1 and conv3 are for 16 and 64 images: places, weights of an
+# output channel, output channels.
 MATRICES = (
     (1024, 1024, 1024),
     (2048, 2048, 2048),
@@ -29,101 +40,103 @@ MATRICES = (
     (16 * 26 * 26, 5 * 5 * 96, 256),
     (64 * 12 * 12, 3 * 3 * 384, 384),
 )
+MULTIPLY_ADDS = 4096**3  # of each size, in one measurement
 
 
 class Batches:
     """The same batch again and again, as from a loader that takes no time."""
 
-    def __init__(self, args):
-        generator = np.random.default_rng(0)
-        X = generator.random((args.batch_size, 1, args.resize, args.resize), np.float32)
-        y = generator.integers(10, size=args.batch_size, dtype=np.int32)
-        self.batch, self.number = (mx.nd.array(X), mx.nd.array(y, dtype=np.int32)), args.batches
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.batch, self.number = make_batch(args.batch_size, args.resize), args.batches
         self.images = args.batches * args.batch_size
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator:
         return itertools.repeat(self.batch, self.number)
 
-    def from_batch(self, epoch, batch):
+    def from_batch(self, epoch: int, batch: int) -> Iterator:
         """Begin, as the loader's `from_batch` does."""
         return iter(self)
 
 
-def prepare(args):
-    """Make the lecture's net and what it takes to learn, as a run does."""
-    recipe, (ctx, _) = dataclasses.replace(LECTURE, resize=args.resize), choose_context(args.ctx)
-    net = train.build_net(recipe)
-    train.initialize(net, recipe, ctx, seed=0)
-    return train.Learner(net, train.make_trainer(net, recipe, steps=1), recipe, 0, ctx)
+def make_batch(batch_size: int, resize: int) -> tuple[Any, Any]:
+    """Make a batch of random pixels and labels on the CPU."""
+    X, y = contestant.random_batch(batch_size, resize)
+    return mx.nd.array(X), mx.nd.array(y, dtype=np.int32)
 
 
-def train_on(learner, batches):
-    """Run the package's own loop over some batches; give the images per second."""
-    state = State(history=[{}])  # not the first epoch, so that nothing is foretold
-    keeper = types.SimpleNamespace(due=False)
-    train.train_epoch(learner, batches, state, keeper)
+def prepare(args: argparse.Namespace, group: SingleProcess = SINGLE_PROCESS) -> Training:
+    """Build the lecture's net and its trainer, as a run does."""
+    recipe = replace(LECTURE, resize=args.resize, batch_size=args.batch_size)
+    ctx, _ = choose_context(args.ctx)
+    net = build_net(recipe)
+    initialize(net, recipe, ctx, seed=0)
+    trainer = make_trainer(net, recipe, steps=1, kvstore=group.kvstore)
+    return Training(net, trainer, recipe, 0, ctx, group)
+
+
+def train_on(training: Training, batches: Any) -> float:
+    """Run the package's training loop over some batches; give the images per second."""
+    training.state = State()
+    training.start_epoch()
+    train_epoch(training, batches, Callback())
     mx.nd.waitall()
-    return state.images / state.seconds
+    return training.state.images / training.state.seconds
 
 
-def training(args):
+def training(args: argparse.Namespace) -> contestant.Measurement:
     """Measure training on a batch that is already there, in images/s."""
-    learner, batches = prepare(args), Batches(args)
-    return lambda: train_on(learner, batches), {}
+    prepared, batches = prepare(args), Batches(args)
+    return lambda: train_on(prepared, batches), {}
 
 
-def evaluation(args):
+def evaluation(args: argparse.Namespace) -> contestant.Measurement:
     """Measure evaluation on a batch that is already there, in images/s."""
-    learner, batches = prepare(args), Batches(args)
-    return lambda: evaluate_on(learner, batches), {}
+    prepared, batches = prepare(args), Batches(args)
+    return lambda: evaluate_on(prepared, batches), {}
 
 
-def evaluate_on(learner, batches):
-    """Run the package's own evaluation over some batches; give the images per second."""
+def evaluate_on(prepared: Training, batches: Batches) -> float:
+    """Run the package's evaluation over some batches; give the images per second."""
     start = time.perf_counter()
-    accuracy.evaluate_accuracy(learner.net, batches, learner.ctx)
+    evaluate_accuracy(prepared.net, batches, prepared.ctx)
     return batches.images / (time.perf_counter() - start)
 
 
-def fused_evaluation(args):
-    """Measure evaluation by a graph in which oneDNN has fused convolutions with what follows."""
-    learner, batches = prepare(args), Batches(args)
+def fused_evaluation(args: argparse.Namespace) -> contestant.Measurement:
+    """Measure evaluation by a graph in which oneDNN has fused convolutions with their ReLUs."""
+    prepared, batches = prepare(args), Batches(args)
     X, _ = batches.batch
-    learner.net.optimize_for(X, backend="MKLDNN", static_alloc=True, static_shape=True)
-    return lambda: evaluate_on(learner, batches), {}
+    prepared.net.optimize_for(X, backend="MKLDNN", static_alloc=True, static_shape=True)
+    return lambda: evaluate_on(prepared, batches), {}
 
 
-def make_train_iter(args):
-    """Make the package's loader of so many batches of the real training images."""
+def make_train_iter(args: argparse.Namespace, recipe: Recipe) -> Any:
+    """Make the package's loader of so many batches of a recipe's training images."""
     train_size, (ctx, _) = args.batches * args.batch_size, choose_context(args.ctx)
-    train_iter, test_iter = data.load_data_fashion_mnist(
-        args.batch_size, args.resize, train_size, args.num_workers, ctx=ctx[0]
-    )
-    test_iter.close()
+    recipe = replace(recipe, batch_size=args.batch_size, train_size=train_size)
+    options = RunOptions(num_workers=args.num_workers)
+    train_iter, evaluations = load_data(recipe, options, ctx[0])
+    evaluations.pop("train_accuracy", None)  # has the same workers as train_iter
+    for data_iter in evaluations.values():
+        data_iter.close()
     return train_iter
 
 
-def loading(args):
+def loading(args: argparse.Namespace) -> contestant.Measurement:
     """Measure the loader alone, from uint8 images to batches in this process, in images/s."""
-    train_iter = make_train_iter(args)
-    return time_passes(train_iter), dict(checksum=checksum(train_iter))
+    train_iter = make_train_iter(args, replace(LECTURE, resize=args.resize))
+    return time_epochs(train_iter), dict(checksum=contestant.checksum(train_iter))
 
 
-def loading_cifar10(args):
+def loading_cifar10(args: argparse.Namespace) -> contestant.Measurement:
     """Measure the second lecture's loader of training images in the same way."""
-    train_size, (ctx, _) = args.batches * args.batch_size, choose_context(args.ctx)
-    train_iter, *others = data.load_data_cifar10(
-        args.batch_size, train_size=train_size, num_workers=args.num_workers, ctx=ctx[0]
-    )
-    for data_iter in others:
-        data_iter.close()
-    return time_passes(train_iter), {}
+    return time_epochs(make_train_iter(args, CIFAR10_ALEXNET)), {}
 
 
-def time_passes(train_iter):
-    """Make what measures a pass over a loader."""
+def time_epochs(train_iter: Any) -> Callable[[], dict[str, float]]:
+    """Make a function that measures an epoch of a loader."""
 
-    def measure():
+    def measure() -> dict[str, float]:
         start = time.perf_counter()
         for X, _ in train_iter:
             X.wait_to_read()
@@ -133,28 +146,29 @@ def time_passes(train_iter):
     return measure
 
 
-def memory(train_iter):
-    """Add up the memory of this process and of the loader's, in MiB."""
+def memory(train_iter: Any) -> float:
+    """Sum the memory of this process and of the loader's workers, in MiB."""
     used = 0
     for pid in ("self", *(worker.pid for worker in train_iter.workers)):
-        status = Path(f"/proc/{pid}/status").read_text()
-        used += int(re.search(r"VmRSS:\s*(\d+) kB", status)[1])
+        found = re.search(r"VmRSS:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        used += int(found[1]) if found else 0
     return used / 1024
 
 
-def whole_run(args):
+def whole_run(args: argparse.Namespace) -> contestant.Measurement:
     """Measure training with its loader: images/s, and the process's highest memory in MiB."""
-    learner, train_iter = prepare(args), make_train_iter(args)
+    prepared = prepare(args)
+    train_iter = make_train_iter(args, prepared.recipe)
 
-    def measure():
-        rate = train_on(learner, train_iter)
+    def measure() -> dict[str, float]:
+        rate = train_on(prepared, train_iter)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         return dict(images_per_second=rate, peak_mebibytes=memory)
 
     return measure, {}
 
 
-def multiply(x, w, times):
+def multiply(x: Any, w: Any, times: int) -> float:
     """Multiply float32 matrices, (n, k) and (m, k), so many times; give the multiply-adds/s."""
     start = time.perf_counter()
     for _ in range(times):
@@ -162,21 +176,21 @@ def multiply(x, w, times):
     return times * x.size * len(w) / (time.perf_counter() - start)
 
 
-def matmul(args):
+def matmul(args: argparse.Namespace) -> contestant.Measurement:
     """Measure the multiplication of float32 matrices of several sizes, in multiply-adds/s.
 
-    oneDNN's, by way of `FullyConnected`, is the fastest of MXNet's; NOTES.md has the others.
+    `FullyConnected`, which is oneDNN's, is the fastest in MXNet; see NOTES.md for others.
     """
     random = np.random.default_rng(0).random
     products = {}
     for n, k, m in MATRICES:
         x, w = (mx.nd.array(random((rows, k), np.float32)) for rows in (n, m))
-        times = max(1, 4096**3 // (n * k * m))
+        times = max(1, MULTIPLY_ADDS // (n * k * m))
         products[f"{n} × {k} × {m}"] = functools.partial(multiply, x, w, times)
     return lambda: {name: product() for name, product in products.items()}, {}
 
 
-KINDS = dict(
+KINDS: contestant.Kinds = dict(
     training=training,
     evaluation=evaluation,
     fused_evaluation=fused_evaluation,
@@ -187,6 +201,4 @@ KINDS = dict(
 )
 
 if __name__ == "__main__":
-    args = arguments(KINDS)
-    measure, about = KINDS[args.kind](args)
-    serve(measure, **about, mxnet=mx.__version__, numpy=np.__version__)
+    contestant.main(KINDS, mxnet=mx.__version__, numpy=np.__version__)

@@ -1,16 +1,19 @@
-"""The same net and the same work in PyTorch, eager, in an environment of its own."""
+"""The same net and the same work in eager PyTorch, which has an environment of its own."""
 
+from __future__ import annotations
+
+import argparse
 import itertools
 import time
 
+import contestant
 import numpy as np
 import torch
-from contestant import arguments, serve
 from torch import nn
 
 
-def build_net(args):
-    """Make the lecture's net."""
+def build_net(args: argparse.Namespace) -> nn.Module:
+    """Build the lecture's net."""
     size = ((args.resize - 11) // 4 + 1 - 3) // 2 + 1  # after the first pooling
     for _ in range(2):
         size = (size - 3) // 2 + 1
@@ -33,38 +36,35 @@ def build_net(args):
     return net.to(device(args), memory_format=memory_format(args))
 
 
-def device(args):
-    """Name the device in PyTorch's way."""
+def device(args: argparse.Namespace) -> torch.device:
+    """Give the device that was asked for."""
     return torch.device("cuda" if args.ctx == "gpu" else "cpu")
 
 
-def memory_format(args):
+def memory_format(args: argparse.Namespace) -> torch.memory_format:
     """Give the memory format that was asked for."""
     return torch.channels_last if args.channels_last else torch.contiguous_format
 
 
-def make_batch(args):
-    """Make a batch of random pixels."""
-    generator = np.random.default_rng(0)
-    X = generator.random((args.batch_size, 1, args.resize, args.resize), np.float32)
-    y = generator.integers(10, size=args.batch_size)
-    X = torch.from_numpy(X).to(device(args), memory_format=memory_format(args))
-    return X, torch.from_numpy(y).to(device(args))
+def make_batch(args: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
+    """Make a batch of random pixels and labels on the device."""
+    X, y = map(torch.from_numpy, contestant.random_batch(args.batch_size, args.resize))
+    return X.to(device(args), memory_format=memory_format(args)), y.long().to(device(args))
 
 
-def wait(args):
-    """Wait until the device has nothing left to do."""
+def wait(args: argparse.Namespace) -> None:
+    """Wait until the device has computed everything."""
     if args.ctx == "gpu":
         torch.cuda.synchronize()
 
 
-def training(args):
+def training(args: argparse.Namespace) -> contestant.Measurement:
     """Measure training on a batch that is already there, in images/s."""
     net, loss = build_net(args), nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
     batch = make_batch(args)
 
-    def measure():
+    def measure() -> float:
         start = time.perf_counter()
         loss_sum = torch.zeros((), device=device(args))
         correct = torch.zeros((), device=device(args))
@@ -82,12 +82,12 @@ def training(args):
     return measure, {}
 
 
-def evaluation(args):
+def evaluation(args: argparse.Namespace) -> contestant.Measurement:
     """Measure evaluation on a batch that is already there, in images/s."""
     net, batch = build_net(args).eval(), make_batch(args)
 
     @torch.inference_mode()
-    def measure():
+    def measure() -> float:
         start = time.perf_counter()
         correct = torch.zeros((), device=device(args))
         for X, y in itertools.repeat(batch, args.batches):
@@ -98,26 +98,26 @@ def evaluation(args):
     return measure, {}
 
 
-class Enlarged(torch.utils.data.Dataset):
-    """The training images, enlarged and scaled to 0…1 one by one."""
+class Resized(torch.utils.data.Dataset):
+    """The training images, resized and scaled to 0…1 one after the other."""
 
-    def __init__(self, path, resize):
+    def __init__(self, path: str, resize: int) -> None:
         with np.load(path) as file:
             self._images, self._labels = file["images"], file["labels"]
         self._resize = resize
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
         image = torch.from_numpy(self._images[i]).permute(2, 0, 1)[None].float() / 255
         size = (self._resize, self._resize)
         return nn.functional.interpolate(image, size, mode="bilinear")[0], int(self._labels[i])
 
 
-def loading(args):
+def loading(args: argparse.Namespace) -> contestant.Measurement:
     """Measure PyTorch's loader doing the same work, in images/s."""
-    train_set = Enlarged(args.images, args.resize)
+    train_set = Resized(args.images, args.resize)
     train_iter = torch.utils.data.DataLoader(
         train_set,
         args.batch_size,
@@ -126,7 +126,7 @@ def loading(args):
         persistent_workers=args.num_workers > 0,
     )
 
-    def measure():
+    def measure() -> float:
         start = time.perf_counter()
         for X, _ in train_iter:
             X.to(device(args))
@@ -136,11 +136,11 @@ def loading(args):
     return measure, {}
 
 
-def matmul(args):
+def matmul(args: argparse.Namespace) -> contestant.Measurement:
     """Measure the multiplication of two square float32 matrices, in multiply-adds/s."""
     a, b = torch.rand(4096, 4096), torch.rand(4096, 4096)
 
-    def measure():
+    def measure() -> dict[str, float]:
         start = time.perf_counter()
         torch.mm(a, b)
         return {"PyTorch's 4096 × 4096 × 4096": 4096**3 / (time.perf_counter() - start)}
@@ -148,9 +148,9 @@ def matmul(args):
     return measure, {}
 
 
-KINDS = dict(training=training, evaluation=evaluation, loading=loading, matmul=matmul)
+KINDS: contestant.Kinds = dict(
+    training=training, evaluation=evaluation, loading=loading, matmul=matmul
+)
 
 if __name__ == "__main__":
-    args = arguments(KINDS)
-    measure, about = KINDS[args.kind](args)
-    serve(measure, **about, torch=torch.__version__, threads=torch.get_num_threads())
+    contestant.main(KINDS, torch=torch.__version__, threads=torch.get_num_threads())

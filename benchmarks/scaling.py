@@ -1,9 +1,12 @@
-"""How time per image and memory change with batch size, image size and number of workers.
+"""How time per image and memory depend on batch size, image size and number of workers.
 
-``python benchmarks/scaling.py`` trains on real images by the package's own loader and loop.
+``python benchmarks/scaling.py`` trains on real images, with the package's loader and loop.
 """
 
 from __future__ import annotations
+
+import argparse
+from typing import Sequence
 
 import harness
 
@@ -16,21 +19,22 @@ SWEEPS = dict(
 IMAGES = 256  # in one measurement, or two batches
 
 
-def start(ctx, **changes):
-    """Start a run whose settings are the usual ones, but for the changes."""
-    settings = dict(USUAL, ctx=ctx, **changes)
+def start(ctx: str, **changes: int) -> harness.Contestant:
+    """Start a run with the usual settings and some changes."""
+    settings = {**USUAL, **changes}
     settings["batches"] = max(2, IMAGES // settings["batch_size"])
     options = [(f"--{name.replace('_', '-')}", value) for name, value in settings.items()]
-    return harness.Contestant("ours", "whole_run", *(part for option in options for part in option))
+    flat = (part for option in options for part in option)
+    return harness.Contestant("ours", "whole_run", "--ctx", ctx, *flat)
 
 
-def sweep(name, values, args):
+def sweep(name: str, values: Sequence[int], args: argparse.Namespace) -> dict[int, dict]:
     """Measure each value of a setting in turn, print a table, and give its figures."""
     runs = {value: start(args.ctx, **{name: value}) for value in values}
     measured = harness.alternate(runs, args.rounds)
     for run in runs.values():
         run.close()
-    print(f"\n{name.replace('_', ' '):>11}  {'ms an image':26}  peak memory, MiB")
+    print(f"\n{name.replace('_', ' '):>11}  {'ms per image':26}  peak memory, MiB")
     figures = {}
     for value, each in measured.items():
         times = [1000 / one["images_per_second"] for one in each]
@@ -40,9 +44,9 @@ def sweep(name, values, args):
     return figures
 
 
-def main():
+def main() -> None:
     """Measure, print and write."""
-    args = harness.parse_with_ctx(harness.parser(__doc__.splitlines()[0], rounds=5))
+    args = harness.parse_with_ctx(harness.make_parser(__doc__.splitlines()[0], rounds=5))
     figures = {name: sweep(name, values, args) for name, values in SWEEPS.items()}
     harness.write(args.out, settings=vars(args), **figures)
 

@@ -1,14 +1,16 @@
-"""Settings of MXNet, OpenMP and the C library that could make training faster: which of them do.
+"""Which settings of MXNet, OpenMP and the C library make training faster.
 
-``python benchmarks/settings.py`` measures each in turn with the usual ones; NOTES.md says what
-was expected and what was seen.
+``python benchmarks/settings.py`` measures each in turn with the usual ones. NOTES.md has the
+predictions and the results.
 """
 
 from __future__ import annotations
 
+from typing import Mapping, Sequence
+
 import harness
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, str]] = {
     "usual": {},
     "operators one by one": dict(MXNET_EXEC_BULK_EXEC_TRAIN="0"),
     "weights updated one by one": dict(MXNET_OPTIMIZER_AGGREGATION_SIZE="0"),
@@ -24,30 +26,36 @@ VARIANTS = {
 }
 
 
-def print_changes(measured):
+def measure(kinds: Mapping[str, tuple], rounds: int) -> dict[str, list]:
+    """Start our contestants with these arguments and variables, and let them measure in turn."""
+    runs = {
+        name: harness.Contestant("ours", *arguments, **variables)
+        for name, (arguments, variables) in kinds.items()
+    }
+    measured = harness.alternate(runs, rounds)
+    for run in runs.values():
+        run.close()
+    return measured
+
+
+def print_changes(measured: Mapping[str, Sequence[float]]) -> None:
     """Print the rates, and how many times as fast as usual each setting is."""
     for name, rates in measured.items():
         times = harness.written(harness.ratios(rates, measured["usual"]), 2)
         print(f"{name:27}  {harness.written(rates)} images/s   {times} times as fast as usual")
 
 
-def main():
+def main() -> None:
     """Measure, print and write."""
-    parser = harness.parser(__doc__.splitlines()[0], rounds=5)
+    parser = harness.make_parser(__doc__.splitlines()[0], rounds=5)
     parser.add_argument("--batch-size", type=int, default=128)
     args = parser.parse_args()
     size = ("--batch-size", args.batch_size, "--batches", max(2, 256 // args.batch_size))
-    runs = {
-        name: harness.Contestant("ours", "training", *size, **variables)
-        for name, variables in VARIANTS.items()
-    }
-    training = harness.alternate(runs, args.rounds)
-    for run in runs.values():
-        run.close()
+    variants = {name: (("training", *size), VARIANTS[name]) for name in VARIANTS}
+    training = measure(variants, args.rounds)
     print_changes(training)
     kinds = {"usual": "evaluation", "oneDNN subgraphs": "fused_evaluation"}
-    runs = {name: harness.Contestant("ours", kind, *size) for name, kind in kinds.items()}
-    evaluation = harness.alternate(runs, args.rounds)
+    evaluation = measure({name: ((kinds[name], *size), {}) for name in kinds}, args.rounds)
     print("evaluation:")
     print_changes(evaluation)
     figures = dict(variants=VARIANTS, training=training, evaluation=evaluation)

@@ -1,52 +1,61 @@
-"""How long each command takes until it has something to say, beside a bare ``import mxnet``.
+"""How long each command takes to print something, and a bare ``import mxnet`` for comparison.
 
-``python benchmarks/startup.py`` runs every command in turn, so many rounds, as whole processes.
+``python benchmarks/startup.py`` runs every command in turn, in several rounds, as whole processes.
 """
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Sequence
 
 import harness
 
+ROOT = Path(__file__).parents[1]
 BARE = "import numpy as np; np.bool = np.int = np.float = np.object = object; import mxnet"
+LINES = (
+    "python -c 'import d2l_alexnet'",
+    "python -m d2l_alexnet",
+    "python -m d2l_alexnet.data --help",
+    "python -m d2l_alexnet.data fashion-mnist",
+    "python -m d2l_alexnet.shapes",
+    "python -m d2l_alexnet.train --help",
+    "python -m d2l_alexnet.evaluate --help",
+    "python -m d2l_alexnet.export --help",
+    "python -m d2l_alexnet.distributed.launch --help",
+    "python -m d2l_alexnet.collect_env",
+    "python results/report.py --help",
+)
 COMMANDS = {
-    "python -c 'import mxnet' (aliases mended)": ["-c", BARE],
-    "python -c 'import d2l_alexnet'": ["-c", "import d2l_alexnet"],
-    "python -m d2l_alexnet.datasets --help": ["-m", "d2l_alexnet.datasets", "--help"],
-    "python -m d2l_alexnet.datasets fashion-mnist": ["-m", "d2l_alexnet.datasets", "fashion-mnist"],
-    "python -m d2l_alexnet.shapes": ["-m", "d2l_alexnet.shapes"],
-    "python -m d2l_alexnet.train --help": ["-m", "d2l_alexnet.train", "--help"],
-    "python -m d2l_alexnet.evaluate --help": ["-m", "d2l_alexnet.evaluate", "--help"],
-    "python -m d2l_alexnet.export --help": ["-m", "d2l_alexnet.export", "--help"],
-    "python -m d2l_alexnet.distributed.launch --help": ["-m", "d2l_alexnet.distributed.launch", "--help"],
-    "python -m d2l_alexnet.report --help": ["-m", "d2l_alexnet.report", "--help"],
-    "python -m d2l_alexnet.runtime": ["-m", "d2l_alexnet.runtime"],
+    "python -c 'import mxnet' (with NumPy's old names)": ["-c", BARE],
+    **{line: shlex.split(line)[1:] for line in LINES},
 }
 
 
 class Command:
-    """A contestant that runs a command to its end and says how many seconds it took."""
+    """A contestant that runs a command to its end and measures its seconds."""
 
-    def __init__(self, arguments):
+    def __init__(self, arguments: Sequence[str]) -> None:
         self._arguments = [sys.executable, *arguments]
 
-    def measure(self):
+    def measure(self) -> float:
         """Run it."""
         start = time.perf_counter()
-        subprocess.run(self._arguments, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(self._arguments, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
         return time.perf_counter() - start
 
 
-def main():
+def main() -> None:
     """Measure, print and write."""
-    args = harness.parser(__doc__.splitlines()[0], rounds=7).parse_args()
+    args = harness.make_parser(__doc__.splitlines()[0], rounds=7).parse_args()
     commands = {name: Command(arguments) for name, arguments in COMMANDS.items()}
     measured = harness.alternate(commands, args.rounds)
+    width = max(map(len, measured))
     for name, seconds in measured.items():
-        print(f"{name:46}  {harness.written(seconds, 2)} s")
+        print(f"{name:{width}}  {harness.written(seconds, 2)} s")
     harness.write(args.out, settings=vars(args), seconds=measured)
 
 

@@ -1,57 +1,85 @@
 """The benchmarks run, and do with the figures what they should; no figure is judged here."""
 
+import importlib
 import json
-import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from d2l_alexnet import gpus
+from d2l_alexnet.runtime.devices import choose_context
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SMALL = ["--batch-size", "4", "--resize", "67", "--batches", "2", "--num-workers", "0"]
 
 
-@pytest.fixture
-def harness(monkeypatch):
+@pytest.fixture(autouse=True)
+def benchmarks(monkeypatch):
+    """Let a test import the benchmarks."""
     monkeypatch.syspath_prepend(BENCHMARKS)
-    import harness
 
-    return harness
+
+@pytest.fixture
+def harness(benchmarks):
+    return importlib.import_module("harness")
+
+
+def prepared(script, kind, *more):
+    """Prepare a small measurement in this process: what measures, and what is to be said of it."""
+    from contestant import arguments
+
+    kinds = importlib.import_module(script).KINDS
+    return kinds[kind](arguments(kinds, [kind, *SMALL, *map(str, more)]))
+
+
+def check_figures(measured):
+    values = measured.values() if isinstance(measured, dict) else [measured]
+    assert all(value > 0 for value in values)
+
+
+@pytest.mark.parametrize(("script", "kind"), [("ours", "training"), ("lecture", "evaluation")])
+def test_contestants_are_processes_that_measure_when_they_are_asked_to(harness, script, kind):
+    contestant = harness.Contestant(script, kind, *SMALL)
+    assert contestant.about["mxnet"] == "1.9.1"
+    for _ in range(2):
+        check_figures(contestant.measure())
+    contestant.close()
 
 
 @pytest.mark.parametrize(
     ("script", "kind"),
     [
-        ("ours", "training"),
         ("ours", "evaluation"),
+        ("ours", "fused_evaluation"),
         ("ours", "loading"),
         ("ours", "loading_cifar10"),
         ("ours", "whole_run"),
         ("ours", "matmul"),
         ("lecture", "training"),
-        ("lecture", "evaluation"),
     ],
 )
-def test_contestants_measure_when_they_are_asked_to(harness, fashion_mnist, cifar10, script, kind):
-    contestant = harness.Contestant(script, kind, *SMALL)
-    assert contestant.about["mxnet"] == "1.9.1"
+def test_every_kind_of_measurement_gives_figures(
+    small_data, small_cifar10, monkeypatch, script, kind
+):
+    ours = importlib.import_module("ours")
+    monkeypatch.setattr(ours, "MULTIPLY_ADDS", 1)  # multiply once
+    monkeypatch.setattr(ours, "MATRICES", ours.MATRICES[::3])  # a square and a convolution
+    measure, about = prepared(script, kind)
+    assert json.dumps(about)
     for _ in range(2):
-        measured = contestant.measure()
-        values = measured.values() if isinstance(measured, dict) else [measured]
-        assert all(value > 0 for value in values)
-    contestant.close()
+        measured = measure()
+        check_figures(measured)
+        assert json.loads(json.dumps(measured)) == measured
 
 
-def test_both_loaders_give_the_same_images(harness, fashion_mnist, tmp_path):
-    import numpy as np
-
-    (images, labels), _ = fashion_mnist
+def test_both_loaders_give_the_same_images(small_data, tmp_path):
+    (images, labels), _ = small_data
     np.savez(tmp_path / "images.npz", images=images[:8], labels=labels[:8])
-    arguments = [*SMALL, "--images", tmp_path / "images.npz"]
-    about = [harness.Contestant(name, "loading", *arguments).about for name in ("ours", "lecture")]
-    assert about[0]["checksum"] == about[1]["checksum"] > 0
+    _, ours = prepared("ours", "loading")
+    _, lecture = prepared("lecture", "loading", "--images", tmp_path / "images.npz")
+    assert ours["checksum"] == lecture["checksum"] > 0
 
 
 class Counter:
@@ -75,7 +103,7 @@ def test_ratios_are_taken_round_by_round(harness):
     assert harness.written([1.0, 5.0, 3.0]) == "3.0 (1.0 to 5.0)"
 
 
-def test_a_training_step_takes_three_times_the_forward_pass_less_one_input_gradient(harness):
+def test_a_training_step_takes_three_times_the_forward_pass_less_one_input_gradient():
     import step
 
     assert step.multiply_adds("evaluation", 224) == 938_146_176
@@ -84,22 +112,23 @@ def test_a_training_step_takes_three_times_the_forward_pass_less_one_input_gradi
 
 
 @pytest.mark.parametrize("script", ["step.py training", "loader.py", "scaling.py"])
-def test_without_a_gpu_its_benchmarks_are_not_run(script):
-    found, reason = gpus.find()
-    if found and not found[0].unsupported_reason():
+def test_without_a_gpu_its_benchmarks_are_not_run(monkeypatch, capsys, script):
+    if choose_context("auto")[0][0].device_type == "gpu":
         pytest.skip("there is a GPU that MXNet can use")
     name, *kind = script.split()
-    command = [sys.executable, BENCHMARKS / name, *kind, "--ctx", "gpu"]
-    asked = subprocess.run(command, capture_output=True, text=True)
-    assert (asked.returncode, asked.stdout) == (2, "")
-    assert asked.stderr.startswith("not run: --ctx gpu: ")
-    assert asked.stderr.count("\n") == 1
+    monkeypatch.setattr(sys, "argv", [name, *kind, "--ctx", "gpu"])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(Path(name).stem).main()
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (2, "")
+    assert printed.err.startswith("not run: --ctx gpu: ")
+    assert printed.err.count("\n") == 1
 
 
-def test_startup_writes_what_it_measured(harness, monkeypatch, tmp_path):
+def test_startup_writes_what_it_measured(monkeypatch, tmp_path):
     import startup
 
-    some = dict([*startup.COMMANDS.items()][:2])  # all of them would take a while
+    some = dict([*startup.COMMANDS.items()][1:3])  # the two quickest
     monkeypatch.setattr(startup, "COMMANDS", some)
     monkeypatch.setattr(
         sys, "argv", ["startup.py", "--rounds", "1", "--out", str(tmp_path / "startup.json")]
@@ -109,3 +138,27 @@ def test_startup_writes_what_it_measured(harness, monkeypatch, tmp_path):
     assert written["machine"]["cores"] >= 1
     assert list(written["seconds"]) == list(some)
     assert all(seconds > 0 for (seconds,) in written["seconds"].values())
+
+
+def test_startup_measures_commands_that_exist():
+    import startup
+
+    bare, *ours = startup.COMMANDS.values()
+    assert startup.Command(bare).measure() > 0
+    for option, *rest in ours:
+        if option == "-m":
+            spec = find_spec(rest[0])
+            assert spec, rest
+            assert not spec.submodule_search_locations or find_spec(f"{rest[0]}.__main__"), rest
+        elif option != "-c":
+            assert (startup.ROOT / option).exists()
+
+
+def test_a_distributed_step_is_measured_and_the_table_calculated(capsys):
+    import distributed
+
+    few = dict(batch_size=4, resize=67, steps=1, ctx="cpu", kvstore="device")
+    distributed.work(distributed.argparse.Namespace(**few))
+    assert json.loads(capsys.readouterr().out)["seconds"] > 0
+    distributed.table()
+    assert len(capsys.readouterr().out.splitlines()) == 2 + 2 * len(distributed.LINKS)

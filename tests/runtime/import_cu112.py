@@ -1,8 +1,10 @@
-"""Import the real mxnet-cu112 from pip's libraries alone, with a stand-in for NVIDIA's driver.
+"""Import the real mxnet-cu112 with pip's libraries alone and a stand-in for NVIDIA's driver.
 
-``make test-cu112`` installs 3.7 GB into an environment of its own and runs this in it. The stand-in
-knows no GPU; whether a real one computes, this does not show.
+``make test-cu112`` installs 3.7 GB into a separate environment and runs this script there. The
+stand-in has no GPU, so the script does not show whether a real one computes.
 """
+
+from __future__ import annotations
 
 import os
 import re
@@ -19,14 +21,16 @@ COMMANDS = {
         "print('MXNet', mx.__version__, 'CUDA', mx.runtime.Features().is_enabled('CUDA'), "
         "'GPUs', mx.context.num_gpus(), 'sum', mx.nd.ones((2, 3)).sum().asscalar())",
     ],
-    "diagnosis": ["-m", "d2l_alexnet.runtime"],
+    "environment": ["-m", "d2l_alexnet.collect_env"],
     "refusal": ["-m", "d2l_alexnet.train", "--ctx", "gpu"],
 }
 
 
-def build_stand_in(folder):
+def build_stand_in(folder: str) -> None:
     """Build a libcuda.so.1 with every function of the driver that MXNet refers to."""
-    library = Path(find_spec("mxnet").origin).parent / "libmxnet.so"
+    spec = find_spec("mxnet")
+    assert spec and spec.origin
+    library = Path(spec.origin).parent / "libmxnet.so"
     listed = subprocess.run(
         ["nm", "-D", "--undefined-only", library], stdout=subprocess.PIPE, text=True, check=True
     )
@@ -38,8 +42,8 @@ def build_stand_in(folder):
     print(f"stand-in for libcuda.so.1 with {len(names) + 1} functions")
 
 
-def main():
-    """Run the commands and print what they say; end with status 1 if one of them surprises."""
+def main() -> None:
+    """Run the commands and print their output; end with status 1 if a status is unexpected."""
     good = True
     with tempfile.TemporaryDirectory() as folder:
         build_stand_in(folder)
