@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import sys
+import types
 
 import pytest
 from PIL import Image
@@ -9,9 +10,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from d2l_alexnet import train
 from d2l_alexnet.history import read_history
 from d2l_alexnet.nets import alexnet
+from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import QUICK
+from d2l_alexnet.state import State
 from d2l_alexnet.errors import InputError, RunError
-from d2l_alexnet.callbacks.tensorboard import Board
+from d2l_alexnet.callbacks.tensorboard import TensorBoard
 
 TINY = dataclasses.replace(QUICK, resize=67, train_size=192, batch_size=16, num_epochs=2)
 STEPS = 12  # in an epoch
@@ -28,21 +31,34 @@ def points(events, tag):
     return [(event.step, event.value) for event in events.Scalars(tag)]
 
 
+def at(steps, **means):
+    """Give what a callback is told of a step."""
+    running = types.SimpleNamespace(waiting=0)
+    state = State(steps=steps)
+    return types.SimpleNamespace(net=alexnet(), state=state, running=running, means=means)
+
+
+def open_board(folder, steps=0):
+    """Open a run's events."""
+    board = TensorBoard(folder)
+    board.on_train_begin(at(steps))
+    return board
+
+
 def test_events_hold_the_history_the_pass_the_pictures_and_the_graph(small_data, tmp_path):
-    history = train.train(
-        TINY, "cpu", num_workers=0, out=tmp_path / "run", explain_gap=True, tensorboard=True
-    )
+    options = RunOptions("cpu", num_workers=0, out=tmp_path / "run", explain_gap=True)
+    history = train.train(TINY, options, tensorboard=True)
     events = read(tmp_path / "run")
     assert set(events.Tags()["scalars"]) == {
-        "pass/loss",
-        "pass/running_accuracy",
+        "running/loss",
+        "running/running_train_accuracy",
         *(f"epoch/{key}" for key in history[0]),
     }
     for key in history[0]:
         assert points(events, f"epoch/{key}") == [
             (STEPS * row["epoch"], pytest.approx(row[key])) for row in history
         ]
-    assert [step for step, _ in points(events, "pass/loss")] == [10, 20]
+    assert [step for step, _ in points(events, "running/loss")] == [10, 20]
     for tag in ("curves", "gap"):
         first, last = events.Images(tag)
         assert (first.step, last.step) == (STEPS, 2 * STEPS)
@@ -58,13 +74,13 @@ def test_events_hold_the_history_the_pass_the_pictures_and_the_graph(small_data,
 def test_a_resumed_run_goes_on_after_what_it_remembers(small_data, tmp_path):
     """A killed process may have written of steps after its last checkpoint."""
     recipe = dataclasses.replace(TINY, num_epochs=1)
-    train.train(recipe, "cpu", num_workers=0, out=tmp_path / "run", tensorboard=True)
-    board = Board(tmp_path / "run", alexnet(), STEPS)
+    train.train(recipe, ctx="cpu", num_workers=0, out=tmp_path / "run", tensorboard=True)
+    board = open_board(tmp_path / "run", STEPS)
     for steps in (20, 30):
-        board.after_batch(steps, dict(loss=9.0))
-    train.resume(tmp_path / "run", dict(num_epochs=2), "cpu", num_workers=0)
+        board.on_batch_end(at(steps, loss=9.0))
+    train.resume(tmp_path / "run", dict(num_epochs=2), ctx="cpu", num_workers=0)
     events = read(tmp_path / "run")
-    losses = points(events, "pass/loss")
+    losses = points(events, "running/loss")
     assert [step for step, _ in losses] == [10, 20]
     assert losses[1][1] < 9
     assert points(events, "epoch/test_accuracy") == [
@@ -84,7 +100,7 @@ def test_without_the_extra_it_is_refused_before_anything_is_written(tmp_path, mo
     for name in [name for name in sys.modules if name.startswith("tensorboardX.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, "d2l_alexnet.callbacks.tensorboard")
-    with pytest.raises(InputError, match="^--tensorboard: pip install 'd2l_alexnet.callbacks.tensorboard.' "):
+    with pytest.raises(InputError, match="^--tensorboard: pip install 'd2l_alexnet.tensorboard.' "):
         train.main(["--tensorboard", "--out", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
 
@@ -92,16 +108,16 @@ def test_without_the_extra_it_is_refused_before_anything_is_written(tmp_path, mo
 def test_events_that_cannot_be_written_are_one_line(tmp_path, no_room):
     (tmp_path / "tensorboard").touch()
     with pytest.raises(RunError, match=f"^{tmp_path}/tensorboard: cannot write there .File exists"):
-        Board(tmp_path, alexnet(), 0)
+        open_board(tmp_path)
     (tmp_path / "tensorboard").unlink()
-    board = Board(tmp_path, alexnet(), 0)
+    board = open_board(tmp_path)
     with no_room(), pytest.raises(RunError, match=f"^{tmp_path}/tensorboard: .*File too large"):
-        board.after_batch(10, dict(loss=1.0))
+        board.on_batch_end(at(10, loss=1.0))
 
 
 def test_what_a_killed_process_left_half_written_is_passed_over(tmp_path):
-    Board(tmp_path, alexnet(), 0).after_batch(10, dict(loss=1.0))
+    open_board(tmp_path).on_batch_end(at(10, loss=1.0))
     (path,) = (tmp_path / "tensorboard").iterdir()
     path.write_bytes(path.read_bytes()[:-5])
-    Board(tmp_path, alexnet(), 5).after_batch(10, dict(loss=2.0))
-    assert points(read(tmp_path), "pass/loss") == [(10, 2.0)]
+    open_board(tmp_path, steps=5).on_batch_end(at(10, loss=2.0))
+    assert points(read(tmp_path), "running/loss") == [(10, 2.0)]
