@@ -1,0 +1,146 @@
+import dataclasses
+
+import pytest
+from kill_and_resume import result
+
+from d2l_alexnet.callbacks import Callback, live_curves
+from d2l_alexnet.callbacks.base import CallbackList
+from d2l_alexnet.callbacks.live_curves import LiveCurves
+from d2l_alexnet.errors import InputError, RunError
+from d2l_alexnet.recipes import CIFAR10_CONVNET
+from d2l_alexnet.run_folder import checkpoint
+from d2l_alexnet.train import resume, train
+
+# Four steps in an epoch of 256 images; 30 images for validation, 70 for the test.
+SMALL = dataclasses.replace(CIFAR10_CONVNET, batch_size=64, num_epochs=2)
+HERE = dict(ctx="cpu", num_workers=0)
+METHODS = [name for name in vars(Callback) if name.startswith("on_")]
+
+
+class Recorder(Callback):
+    """Note every call, with what it says."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __getattribute__(self, name):
+        if name not in METHODS:
+            return super().__getattribute__(name)
+
+        def note(training, *details):
+            self.calls.append((name, training.state.epoch, training.state.steps, *details))
+
+        return note
+
+
+class Failing(Callback):
+    """Fail in one method, at one step."""
+
+    def __init__(self, method, steps):
+        def fail(training, *_):
+            if training.state.steps == steps:
+                raise ZeroDivisionError("mine")
+
+        setattr(self, method, fail)
+
+
+def test_a_callback_is_told_of_every_batch_test_and_epoch(small_cifar10, tmp_path):
+    recorder = Recorder()
+    history = train(SMALL, callbacks=[recorder], **HERE, out=tmp_path / "run")
+    tests = [("train_accuracy", 270), ("valid_accuracy", 30), ("test_accuracy", 70)]
+    expected = [("on_train_begin", 1, 0)]
+    for epoch, row in enumerate(history, start=1):
+        steps = 4 * epoch
+        expected.append(("on_epoch_begin", epoch, steps - 4, 256))
+        expected += [("on_batch_end", epoch, steps - 3 + n) for n in range(4)]
+        for key, images in tests:
+            batches = [min(128, images - first) for first in range(0, images, 128)]
+            expected.append(("on_test_begin", epoch, steps, key, images))
+            expected += [("on_test_batch_end", epoch, steps, size) for size in batches]
+            expected.append(("on_test_end", epoch, steps))
+        expected.append(("on_epoch_end", epoch + 1, steps, row))
+    assert recorder.calls == [*expected, ("on_train_end", 3, 8)]
+
+
+def test_a_list_of_callbacks_passes_on_every_method():
+    class Training:
+        class state:
+            epoch, steps = 1, 2
+
+    recorders = Recorder(), Recorder()
+    for method in METHODS:
+        arguments = dict(on_epoch_begin=(9,), on_test_begin=("key", 9), on_test_batch_end=(9,))
+        arguments["on_epoch_end"] = ({},)
+        getattr(CallbackList(recorders), method)(Training, *arguments.get(method, ()))
+    assert [call[0] for call in recorders[0].calls] == METHODS
+    assert recorders[0].calls == recorders[1].calls
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cifar10, tmp_path_factory):
+    """The folder of a run that nothing disturbed."""
+    from conftest import show_slices
+
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        show_slices(patch, "cifar10", cifar10)
+        train(SMALL, **HERE, out=out)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("method", "steps", "saved"),
+    [
+        ("on_train_begin", 0, 0),
+        ("on_batch_end", 3, 3),
+        ("on_test_batch_end", 4, 4),
+        ("on_epoch_end", 4, 4),
+        ("on_train_end", 8, 8),
+    ],
+)
+def test_a_callback_that_fails_ends_the_run_in_one_line_and_saved(
+    undisturbed, small_cifar10, tmp_path, method, steps, saved
+):
+    run = tmp_path / "run"
+    with pytest.raises(RunError) as caught:
+        train(SMALL, callbacks=[Failing(method, steps)], **HERE, out=run)
+    assert str(caught.value) == (
+        f"Failing.{method}: ZeroDivisionError('mine'); "
+        f"saved; to go on: python -m d2l_alexnet.train --resume {run}"
+    )
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    state, _ = checkpoint.read(checkpoint.find(run)[0])
+    assert state.steps == saved
+    resume(run, **HERE)
+    assert result(run) == result(undisturbed)
+
+
+def test_a_callback_may_refuse_a_run_in_its_own_words(small_cifar10, tmp_path):
+    class Refusing(Callback):
+        def on_train_begin(self, training):
+            raise InputError("not like this")
+
+    with pytest.raises(InputError, match="^not like this$"):
+        train(SMALL, callbacks=[Refusing()], **HERE, out=tmp_path / "run")
+
+
+def test_live_curves_grow_while_a_net_trains(small_cifar10, tmp_path, monkeypatch):
+    pictures = []
+
+    class Handle:
+        def update(self, figure):
+            pictures.append(figure)
+
+    monkeypatch.setattr(live_curves, "_show", lambda figure: Handle())
+    monkeypatch.setattr(live_curves, "SECONDS_BETWEEN_PICTURES", 0)
+    train(SMALL, callbacks=[LiveCurves()], **HERE, out=tmp_path / "run")
+    lengths = [max(len(line.get_xdata()) for line in each.axes[0].get_lines()) for each in pictures]
+    assert lengths == sorted(lengths)
+    assert lengths[0] < lengths[-1]
+    assert len(pictures) > 4
+
+
+def test_outside_of_a_notebook_live_curves_do_nothing(small_cifar10, tmp_path, capsys):
+    history = train(SMALL, callbacks=[LiveCurves()], **HERE, out=tmp_path / "run")
+    assert len(history) == 2
+    assert "Figure(" not in capsys.readouterr().out
