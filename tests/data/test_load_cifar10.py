@@ -2,22 +2,24 @@ import mxnet as mx
 import numpy as np
 import pytest
 from mxnet.gluon.data.vision import transforms
-from test_data import batches, same
+from test_load import batches, same
 
-from d2l_alexnet import augment, data
+from d2l_alexnet.data import augment
+from d2l_alexnet.data.augment import RANDOM_NUMBERS
+from d2l_alexnet.data.load import load_data_cifar10
 from d2l_alexnet.data.loader import closing
+from d2l_alexnet.data.samplers import ShuffledSamplerWithNumbers
 from d2l_alexnet.errors import InputError, RunError
-from d2l_alexnet.data.samplers import NUMBERS, NumberedShuffle
 
 WHOLE = dict(resize=32, crop=32)
-SMALLER = dict(resize=36, crop=32)  # than the lecture's, for turning images takes its time
+SMALLER = dict(resize=36, crop=32)  # than the lecture's, for rotating images takes its time
 
 
 def loaders(*arguments, **settings):
-    return data.load_data_cifar10(*arguments, **{"num_workers": 0, **settings})
+    return load_data_cifar10(*arguments, **{"num_workers": 0, **settings})
 
 
-def share_of_different(some, others):
+def fraction_of_different(some, others):
     return np.mean([not np.array_equal(X, Z) for X, Z in zip(some, others)])
 
 
@@ -31,7 +33,7 @@ def lectures_pixels(image, cut):
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_batches_have_the_lectures_shapes_types_and_range(small_cifar10, num_workers):
-    train_iter, valid_iter, test_iter = loaders(64, num_workers=num_workers, test_batch_size=50)
+    train_iter, valid_iter, test_iter = loaders(64, num_workers=num_workers)
     with closing([train_iter, valid_iter, test_iter]):
         X, y = next(iter(train_iter))
         assert (X.shape, X.dtype) == ((64, 3, 64, 64), np.float32)
@@ -41,10 +43,10 @@ def test_batches_have_the_lectures_shapes_types_and_range(small_cifar10, num_wor
         assert [len(y) for _, y in train_iter] == [64] * 4
         assert (len(train_iter), train_iter.images) == (4, 256)
         assert [len(y) for _, y in valid_iter] == [30]
-        assert [len(y) for _, y in test_iter] == [50, 20]
+        assert [len(y) for _, y in test_iter] == [64, 6]
 
 
-def test_the_last_tenth_is_set_apart(cifar10):
+def test_the_last_tenth_is_for_validation(cifar10):
     (images, labels), (_, test_labels) = cifar10
     train_iter, valid_iter, test_iter = loaders(1000, **WHOLE)
     assert (len(train_iter.dataset), valid_iter.images, test_iter.images) == (45_000, 5_000, 10_000)
@@ -69,7 +71,7 @@ def test_validation_and_test_images_are_bit_for_bit_the_lectures(small_cifar10):
 def test_training_images_are_the_lectures_crops_each_in_a_place_of_its_own(small_cifar10):
     (images, labels), _ = small_cifar10
     train_iter, *_ = loaders(100, seed=3)
-    sampler, places = NumberedShuffle(270, seed=3), []
+    sampler, places = ShuffledSamplerWithNumbers(270, seed=3), []
     for X, y in batches(train_iter):
         for pixels, label in zip(X, y):
             if not places:
@@ -98,26 +100,24 @@ def test_without_resizing_nor_cropping_images_are_as_they_are(small_cifar10):
 
 @pytest.mark.parametrize("augmented", [False, True])
 def test_the_same_seed_gives_the_same_batches_whatever_the_workers(small_cifar10, augmented):
-    passes = []
+    epochs = []
     for num_workers in (0, 1, 2):
         train_iter, *others = loaders(
-            60, **SMALLER, augmented=augmented, num_workers=num_workers, seed=5
+            60, **SMALLER, augment=augmented, num_workers=num_workers, seed=5
         )
         with closing([train_iter, *others]):
-            passes.append((batches(train_iter), batches(train_iter)))
-    (first, second), *others = passes
+            epochs.append((batches(train_iter), batches(train_iter)))
+    (first, second), *others = epochs
     assert all(same(first, one) and same(second, two) for one, two in others)
     assert not same(first, second)
 
 
 @pytest.mark.parametrize("augmented", [False, True])
-def test_an_image_changes_with_the_pass_and_the_seed_alone(small_cifar10, augmented):
+def test_an_image_changes_with_the_epoch_and_the_seed_alone(small_cifar10, augmented):
     """Its change does not depend on which images come before it, nor on how many there are."""
     views = []
     for seed, train_size in ((1, 270), (1, 100), (2, 270)):
-        train_iter, *_ = loaders(
-            10, **SMALLER, augmented=augmented, seed=seed, train_size=train_size
-        )
+        train_iter, *_ = loaders(10, **SMALLER, augment=augmented, seed=seed, train_size=train_size)
         for epoch in (1, 2):
             next(train_iter.from_batch(epoch, 0))
             ((X, _),) = batches(train_iter.first(50, batch_size=50))
@@ -125,19 +125,19 @@ def test_an_image_changes_with_the_pass_and_the_seed_alone(small_cifar10, augmen
     (one, two), (short_one, short_two), (other, _) = views[:2], views[2:4], views[4:]
     assert (one == short_one).all()
     assert (two == short_two).all()
-    assert share_of_different(one, two) > 0.9
-    assert share_of_different(one, other) > 0.9
+    assert fraction_of_different(one, two) > 0.9
+    assert fraction_of_different(one, other) > 0.9
 
 
-def test_a_pass_that_is_taken_up_in_its_middle_goes_on_with_the_same_batches(small_cifar10):
-    train_iter, *_ = loaders(60, **SMALLER, augmented=True, seed=5)
+def test_an_epoch_resumed_in_its_middle_goes_on_with_the_same_batches(small_cifar10):
+    train_iter, *_ = loaders(60, **SMALLER, augment=True, seed=5)
     whole = [batches(train_iter.from_batch(epoch, 0)) for epoch in (1, 2)]
-    again, *_ = loaders(60, **SMALLER, augmented=True, seed=5)
+    again, *_ = loaders(60, **SMALLER, augment=True, seed=5)
     assert same(batches(again.from_batch(2, 3)), whole[1][3:])
     assert len(batches(again.from_batch(2, 4))) == 0
 
 
-def test_the_images_of_a_pass_can_be_had_again_in_their_order(small_cifar10):
+def test_the_images_of_an_epoch_can_be_had_again_in_order(small_cifar10):
     (_, labels), _ = small_cifar10
     for num_workers in (0, 2):
         train_iter, *others = loaders(90, **SMALLER, num_workers=num_workers, seed=7)
@@ -148,14 +148,14 @@ def test_the_images_of_a_pass_can_be_had_again_in_their_order(small_cifar10):
             found = batches(again)
             assert [len(y) for _, y in found] == [100, 100, 70]
             assert (np.concatenate([y for _, y in found]) == labels[:270]).all()
-            in_pass = {image.tobytes() for X, _ in seen for image in X}
-            assert in_pass == {image.tobytes() for X, _ in found for image in X}
+            in_epoch = {image.tobytes() for X, _ in seen for image in X}
+            assert in_epoch == {image.tobytes() for X, _ in found for image in X}
 
 
-def test_augmented_images_are_only_ever_so_different(small_cifar10):
+def test_augmented_images_differ_only_a_little(small_cifar10):
     (images, _), _ = small_cifar10
     plain, *_ = loaders(270, **SMALLER, seed=1)
-    augmented, *_ = loaders(270, **SMALLER, seed=1, augmented=True)
+    augmented, *_ = loaders(270, **SMALLER, seed=1, augment=True)
     ((X, y),), ((Z, z),) = batches(plain), batches(augmented)
     assert (y == z).all()
     assert all(not np.array_equal(a, b) for a, b in zip(X, Z))
@@ -163,34 +163,36 @@ def test_augmented_images_are_only_ever_so_different(small_cifar10):
     assert abs(X.mean() - Z.mean()) < 0.1
 
 
-def test_numbers_of_one_half_change_nothing_but_what_is_mirrored():
+def test_numbers_of_one_half_leave_an_image_as_it_is():
     image = np.random.RandomState(0).randint(0, 256, (2, 20, 20, 3)).astype(np.uint8)
-    half = np.full((2, NUMBERS), 0.5)
-    turned = augment.turn(mx.nd.array(image, dtype=np.uint8), half[:, 2]).asnumpy()
-    assert (turned == image).all()
-    assert (augment.flip_and_recolour(image[0], half[0, 3:]) == image[0]).all()
-    mirrored = augment.flip_and_recolour(image[0], np.array([0.49, 0.5, 0.5, 0.5]))
-    assert (mirrored == image[0, :, ::-1]).all()
+    half = np.full((2, RANDOM_NUMBERS), 0.5)
+    rotated = augment.rotate(mx.nd.array(image, dtype=np.uint8), half[:, 2]).asnumpy()
+    assert (rotated == image).all()
+    assert (augment.flip_and_jitter_color(image[0], half[0, 3:]) == image[0]).all()
+    flipped = augment.flip_and_jitter_color(image[0], np.array([0.49, 0.5, 0.5, 0.5]))
+    assert (flipped == image[0, :, ::-1]).all()
 
 
-def test_colours_by_hand():
+def test_color_jitter_by_hand():
     """A red image of one pixel: brightness times 1.2, contrast and saturation as they are."""
     image = np.array([[[100, 40, 20]]], np.uint8)
-    brighter = augment.flip_and_recolour(image, np.array([0.9, 1.0, 0.5, 0.5]))
+    brighter = augment.flip_and_jitter_color(image, np.array([0.9, 1.0, 0.5, 0.5]))
     assert np.abs(brighter[0, 0] - np.array([120, 48, 24])).max() <= 1
     grey = 0.299 * 100 + 0.587 * 40 + 0.114 * 20
-    assert np.abs(augment.saturate(image, 0.0) - grey).max() <= 0.5
-    stronger = augment.saturate(image, 1.2)[0, 0]
+    assert np.abs(augment.adjust_saturation(image, 0.0) - grey).max() <= 0.5
+    stronger = augment.adjust_saturation(image, 1.2)[0, 0]
     assert np.abs(stronger - (grey + 1.2 * (image[0, 0] - grey))).max() <= 0.5
-    assert augment.saturate(np.array([[[255, 0, 0]]], np.uint8), 2.0).tolist() == [[[255, 0, 0]]]
+    assert augment.adjust_saturation(np.array([[[255, 0, 0]]], np.uint8), 2.0).tolist() == [
+        [[255, 0, 0]]
+    ]
 
 
-def test_an_image_is_turned_around_its_middle():
+def test_an_image_is_rotated_around_its_centre():
     image = np.zeros((2, 31, 31, 3), np.uint8)
-    image[:, 5, 15] = image[:, 15, 15] = 255  # the middle, and straight above it
-    turned = augment.turn(mx.nd.array(image, dtype=np.uint8), np.array([0.0, 1.0])).asnumpy()
-    assert (turned[:, 15, 15] == 255).all()
-    columns = [np.argmax(one[3:8, :, 0].sum(axis=0)) for one in turned]
+    image[:, 5, 15] = image[:, 15, 15] = 255  # the centre, and straight above it
+    rotated = augment.rotate(mx.nd.array(image, dtype=np.uint8), np.array([0.0, 1.0])).asnumpy()
+    assert (rotated[:, 15, 15] == 255).all()
+    columns = [np.argmax(one[3:8, :, 0].sum(axis=0)) for one in rotated]
     assert sorted(columns) == [15 - 3, 15 + 3]  # 10 × sin 15° = 2.6
 
 

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from d2l_alexnet import pictures
-from d2l_alexnet.data.pictures import read_picture
+from d2l_alexnet.data.pictures import like_cifar10, like_fashion_mnist, read_picture
 from d2l_alexnet.errors import InputError
 
 
@@ -22,7 +21,7 @@ def read(tmp_path):
 
     def read(picture, name="picture.png", **settings):
         picture.save(tmp_path / name, **settings)
-        image, inverted = read_picture(tmp_path / name, "fashion-mnist")
+        image, inverted = read_picture(tmp_path / name, like_fashion_mnist)
         assert (image.dtype, image.shape) == (np.uint8, (28, 28, 1))
         return image[..., 0], inverted
 
@@ -34,7 +33,7 @@ def test_images_of_the_data_set_stay_as_they_are(fashion_mnist):
     _, (images, _) = fashion_mnist
     for image in images:
         picture = Image.fromarray(image[..., 0]).convert("RGBA")
-        same, inverted = pictures.like_fashion_mnist(picture)
+        same, inverted = like_fashion_mnist(picture)
         assert not inverted
         assert (same == image).all()
 
@@ -133,7 +132,7 @@ def test_a_bad_picture_is_named_in_one_line(tmp_path, name):
     path, (data, why) = tmp_path / name, BAD[name]
     path.write_bytes(data)
     with pytest.raises(InputError) as caught:
-        read_picture(path, "fashion-mnist")
+        read_picture(path, like_fashion_mnist)
     assert str(caught.value).startswith(f"{path}: ")
     assert why in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -144,7 +143,7 @@ def test_a_bad_picture_is_named_in_one_line(tmp_path, name):
 )
 def test_a_missing_picture_is_named(path, why):
     with pytest.raises(InputError, match=f"^{path}: cannot read this picture .{why}.$"):
-        read_picture(path, "fashion-mnist")
+        read_picture(path, like_fashion_mnist)
 
 
 @pytest.mark.parametrize("name", ["BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP"])
@@ -156,7 +155,7 @@ def test_damaged_pictures_are_read_or_refused_and_nothing_else(tmp_path, name):
             damaged[i] = chance.randrange(256)
         (tmp_path / "damaged").write_bytes(damaged)
         try:
-            image, _ = read_picture(tmp_path / "damaged", "fashion-mnist")
+            image, _ = read_picture(tmp_path / "damaged", like_fashion_mnist)
         except InputError as error:
             assert "\n" not in str(error)
         else:
@@ -165,7 +164,7 @@ def test_damaged_pictures_are_read_or_refused_and_nothing_else(tmp_path, name):
 
 def in_colour(picture, path):
     picture.save(path)
-    image, inverted = read_picture(path, "cifar10")
+    image, inverted = read_picture(path, like_cifar10)
     assert (image.dtype, image.shape, inverted) == (np.uint8, (32, 32, 3), False)
     return image
 
@@ -173,7 +172,7 @@ def in_colour(picture, path):
 def test_images_of_cifar10_stay_as_they_are(cifar10):
     _, (images, _) = cifar10
     for image in images:
-        same, inverted = pictures.like_cifar10(Image.fromarray(image).convert("RGBA"))
+        same, inverted = like_cifar10(Image.fromarray(image).convert("RGBA"))
         assert not inverted
         assert (same == image).all()
 
