@@ -1,4 +1,7 @@
-"""What a trained net gets right and what it mistakes for what, on the test set or any picture."""
+"""Evaluate a trained net on all test images, or classify pictures.
+
+``python -m d2l_alexnet.evaluate RUN`` loads the net of a run folder.
+"""
 
 from __future__ import annotations
 
@@ -27,107 +30,112 @@ from d2l_alexnet.recipes import Recipe
 from d2l_alexnet.run_folder.folder import writing
 from d2l_alexnet.run_folder.params import load_params
 from d2l_alexnet.run_folder.settings import read_settings
-from d2l_alexnet.runtime import devices
+from d2l_alexnet.runtime.devices import choose_context, explain_out_of_memory
 
-MISTAKES = 20  # in the picture
-EPILOG = """Pictures (BMP, GIF, JPEG, PNG, PPM, WebP; any size, grey or colour) are made like those
-that the net was trained on. For Fashion-MNIST, where clothes are bright and the background is
-black, they are greyed; inverted if more than half of the border is bright, which the line then
-says; padded with black to a square with the picture in the middle; shrunk to 28 x 28 pixels. What
-is transparent is taken for black behind something bright, and for white behind something dark. No
-margin is cut off, and in the data there is none: let the thing fill the picture. For CIFAR-10 they
-keep their colours; the largest square in their middle is cut out and made 32 x 32 pixels. What is
-transparent is taken for white. Then comes what the recipe does with the images that it tests on."""
+MISTAKES = 20  # in mistakes.png
+EPILOG = """Pictures may be BMP, GIF, JPEG, PNG, PPM or WebP, of any size, grey or in colour. They
+are made like the images that the net was trained on. In Fashion-MNIST clothes are bright and the
+background is black. So for its nets pictures are converted to grey; inverted if more than half of
+the border is bright, which their line then says; padded with black to a square with the picture in
+the middle; resized to 28 x 28 pixels. Transparent pixels become black behind something bright, and
+white behind something dark. No margin is cropped, and the data has none: let the object fill the
+picture. For CIFAR-10 they keep their colours; the largest square in the middle is cropped and
+resized to 32 x 32 pixels; transparent pixels become white. Finally the pictures are transformed as
+the recipe transforms test images."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a net gives for every image of a set.
+    """The outputs of a net for all images of a set.
 
     Parameters
     ----------
     images : numpy.ndarray
-        uint8 (N, H, W, C), as they are in the data set's files.
+        uint8 (N, H, W, C), as in the data set's files.
     labels : numpy.ndarray
         int (N,), the true classes.
     y_hat : numpy.ndarray
         float32 (N, classes), the net's outputs.
-    classes : sequence of str
+    classes : tuple of str
         The names of the classes.
     """
 
     images: np.ndarray
     labels: np.ndarray
     y_hat: np.ndarray
-    classes: tuple
+    classes: tuple[str, ...]
 
     @property
-    def predicted(self):
-        """The classes of the largest outputs: int (N,)."""
+    def predicted(self) -> np.ndarray:
+        """The classes with the largest outputs: int (N,)."""
         return self.y_hat.argmax(axis=1)
 
     @property
-    def correct(self):
-        """How many images are taken for what they are."""
+    def correct(self) -> int:
+        """The number of correct predictions."""
         return int((self.predicted == self.labels).sum())
 
     @property
-    def confusion(self):
-        """Images of the row's class that are taken for the column's: int (classes, classes)."""
+    def confusion(self) -> np.ndarray:
+        """Counts of images by true class (row) and predicted class (column)."""
         matrix = np.zeros((self.y_hat.shape[1],) * 2, int)
         np.add.at(matrix, (self.labels, self.predicted), 1)
         return matrix
 
-    def mistakes(self, number=MISTAKES):
-        """Find the images that the net is most sure of and wrong about, the surest first.
+    @property
+    def confidence(self) -> np.ndarray:
+        """The probabilities of the predicted classes: float64 (N,)."""
+        return softmax(self.y_hat).max(axis=1)
+
+    def mistakes(self, number: int = MISTAKES) -> np.ndarray:
+        """Find the wrong predictions with the highest confidence.
 
         Returns
         -------
         numpy.ndarray
-            Their indices, at most `number`.
+            The indices of at most `number` images, the highest confidence first.
         """
-        sure = softmax(self.y_hat).max(axis=1)
         wrong = np.flatnonzero(self.predicted != self.labels)
-        return wrong[np.argsort(-sure[wrong], kind="stable")][:number]
+        return wrong[np.argsort(-self.confidence[wrong], kind="stable")][:number]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a net says of a picture.
+    """A net's prediction for a picture.
 
     Parameters
     ----------
     path : str
     inverted : bool
-        Whether the picture was inverted first; see `d2l_alexnet.pictures`.
+        Whether the picture was inverted first; see `d2l_alexnet.data.pictures`.
     probabilities : numpy.ndarray
         (classes,), 0…1.
-    classes : sequence of str
+    classes : tuple of str
         The names of the classes.
     """
 
     path: str
     inverted: bool
     probabilities: np.ndarray
-    classes: tuple
+    classes: tuple[str, ...]
 
-    def __str__(self):
-        how = " (inverted)" if self.inverted else ""
+    def __str__(self) -> str:
+        note = " (inverted)" if self.inverted else ""
         order = np.argsort(-self.probabilities, kind="stable")
-        said = ", ".join(f"{self.classes[i]} {self.probabilities[i]:.3f}" for i in order)
-        return f"{self.path}{how}: {said}"
+        text = ", ".join(f"{self.classes[i]} {self.probabilities[i]:.3f}" for i in order)
+        return f"{self.path}{note}: {text}"
 
 
 def evaluate(run: str | Path, options: RunOptions | None = None, **keywords: Any) -> Evaluation:
-    """Evaluate the net of a run on all test images, print what came of it, and draw it.
+    """Evaluate the net of a run on all test images; print the results and draw pictures of them.
 
     Parameters
     ----------
     run : path
         The run folder.
     options : RunOptions, optional
-        Of which `ctx`, `num_workers` and `data_dir` are used, and `out`: the folder for
-        confusion.png and mistakes.png; the run folder if not given.
+        `ctx`, `num_workers`, `data_dir` and `out` are used. `out` is the folder for confusion.png
+        and mistakes.png; the run folder if not given.
     **keywords
         Fields of `RunOptions`.
 
@@ -138,16 +146,16 @@ def evaluate(run: str | Path, options: RunOptions | None = None, **keywords: Any
     Raises
     ------
     InputError
-        For bad input, and a folder that does not hold a sound net.
+        For bad input, and for a folder without a sound net.
     RunError
         When a worker dies, or a picture cannot be written.
     """
     options = dataclasses.replace(options or RunOptions(), **keywords)
     net, recipe, ctx = load_net(run, options.ctx)
-    out = _folder(Path(options.out or run))
+    out = _writable_folder(Path(options.out or run))
     train_iter, tested = load_data(recipe, options, ctx[0])
     test_iter = tested["test_accuracy"]
-    enough_memory = devices.explain_out_of_memory(ctx[0], test_iter.batch_size)
+    enough_memory = explain_out_of_memory(ctx[0], test_iter.batch_size)
     with closing([train_iter, *tested.values()]), enough_memory:
         evaluation = predict(net, test_iter, ctx, DATA_SETS[recipe.data].classes)
     print(as_text(evaluation))
@@ -155,33 +163,40 @@ def evaluate(run: str | Path, options: RunOptions | None = None, **keywords: Any
     return evaluation
 
 
-def load_net(run, ctx="auto"):
-    """Load the net of a run, ready to predict.
+def load_net(run: str | Path, ctx: str = "auto") -> tuple[Any, Recipe, list]:
+    """Load the net of a run.
+
+    Parameters
+    ----------
+    run : path
+        The run folder.
+    ctx : str
+        See `d2l_alexnet.options.RunOptions`.
 
     Returns
     -------
     net : mxnet.gluon.HybridBlock
     recipe : Recipe
-        That it was trained by.
+        The recipe that the net was trained by.
     ctx : list of mxnet.Context
-        Where it lies.
+        The devices that hold the net.
 
     Raises
     ------
     InputError
-        When the folder does not hold a run's settings and the weights of its net.
+        When the folder does not hold the settings of a run and the weights of its net.
     """
     recipe, _ = read_settings(run)
-    devices_, _ = devices.choose_context(ctx)
+    devices, _ = choose_context(ctx)
     net = build_net(recipe)
     net.infer_shape(mx.nd.zeros(input_shape(recipe)))
-    load_params(net, Path(run, "net.params"), devices_)
+    load_params(net, Path(run, "net.params"), devices)
     net.hybridize(static_alloc=True, static_shape=True)
-    return net, recipe, devices_
+    return net, recipe, devices
 
 
-def _folder(path):
-    """Make a folder if need be; refuse one that cannot be written before any work is done."""
+def _writable_folder(path: Path) -> Path:
+    """Make a folder if there is none, and make sure that files can be written in it."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -191,17 +206,17 @@ def _folder(path):
     return path
 
 
-def predict(net, data_iter, ctx, classes):
-    """Run a net in predict mode over all that an iterator gives.
+def predict(net: Any, data_iter: Any, ctx: Sequence, classes: tuple[str, ...]) -> Evaluation:
+    """Compute the outputs of a net in predict mode for all images of an iterator.
 
     Parameters
     ----------
     net : mxnet.gluon.Block
     data_iter : DataLoader
-        Not shuffled.
+        It must not shuffle.
     ctx : list of mxnet.Context
-        Where the net lies.
-    classes : sequence of str
+        The devices that hold the net.
+    classes : tuple of str
         The names of the classes.
 
     Returns
@@ -216,45 +231,49 @@ def predict(net, data_iter, ctx, classes):
     return Evaluation(images, np.concatenate(labels), np.concatenate(y_hat), classes)
 
 
-def softmax(y_hat):
-    """Turn a net's outputs, (N, classes), into probabilities, in float64: few are exactly 1."""
+def softmax(y_hat: np.ndarray) -> np.ndarray:
+    """Compute probabilities from a net's outputs, (N, classes). In float64 few are exactly 1."""
     powers = np.exp(y_hat.astype(np.float64) - y_hat.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def write_pictures(out, evaluation):
-    """Draw the confusion matrix and the most confident mistakes into files."""
+def write_pictures(out: Path, evaluation: Evaluation) -> None:
+    """Write the confusion matrix and the mistakes with the highest confidence as pictures."""
     pictures = dict(
         confusion=figures.confusion(evaluation.confusion, evaluation.classes),
-        mistakes=draw_answers(evaluation, evaluation.mistakes()),
+        mistakes=draw_predictions(evaluation, evaluation.mistakes()),
     )
     for name, figure in pictures.items():
         with writing(out / f"{name}.png") as partial:
             figure.savefig(partial, dpi=150, format="png")
 
 
-def draw_answers(evaluation, which):
-    """Draw some of the images, each with its class and what the net takes it for.
+def draw_predictions(evaluation: Evaluation, which: Sequence[int] | np.ndarray) -> Any:
+    """Draw some of the images with their true and predicted classes, and the confidence.
 
     Parameters
     ----------
     evaluation : Evaluation
     which : sequence of int
-        Their indices, as `Evaluation.mistakes` gives them.
+        The indices of the images, as from `Evaluation.mistakes`.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    images, labels = evaluation.images[which], evaluation.labels[which]
-    sure = softmax(evaluation.y_hat[which]).max(axis=1)
-    return figures.samples(images, labels, evaluation.classes, evaluation.predicted[which], sure)
+    return figures.samples(
+        evaluation.images[which],
+        evaluation.labels[which],
+        evaluation.classes,
+        evaluation.predicted[which],
+        evaluation.confidence[which],
+    )
 
 
-def as_text(evaluation):
-    """Write an evaluation down: accuracy, a table of the classes, the confusion matrix."""
+def as_text(evaluation: Evaluation) -> str:
+    """Write an evaluation as text: accuracy, a table of the classes, the confusion matrix."""
     correct, images = evaluation.correct, len(evaluation.labels)
-    head = f"{'class':12} {'images':>6} {'correct':>7} {'accuracy':>8}  most often taken for"
+    head = f"{'class':12} {'images':>6} {'correct':>7} {'accuracy':>8}  most often mistaken for"
     classes, confusion = evaluation.classes, evaluation.confusion
     numbers = "".join(f"{i:6}" for i in range(len(classes)))
     return "\n".join(
@@ -264,7 +283,7 @@ def as_text(evaluation):
             head,
             *(_class_line(classes, i, row) for i, row in enumerate(confusion)),
             "",
-            "true class (row), taken for (column)",
+            "true class (row), predicted class (column)",
             f"{'':12}{numbers}",
             *(
                 f"{i} {classes[i]:10}" + "".join(f"{count:6}" for count in row)
@@ -274,44 +293,45 @@ def as_text(evaluation):
     )
 
 
-def _class_line(classes, i, row):
-    """Write a class's line of the table, from its row of the confusion matrix."""
+def _class_line(classes: Sequence[str], i: int, row: np.ndarray) -> str:
+    """Write a class's line of the table from its row of the confusion matrix."""
     images, correct = row.sum(), row[i]
     accuracy = f"{correct / images:8.3f}" if images else f"{'':8}"
     others = np.where(np.arange(len(row)) == i, 0, row)
-    mistaken = f"{classes[others.argmax()]} ({others.max()})" if others.any() else ""
+    mistaken = f"{classes[int(others.argmax())]} ({others.max()})" if others.any() else ""
     return f"{classes[i]:12} {images:6} {correct:7} {accuracy}  {mistaken}".rstrip()
 
 
 def classify(
     run: str | Path, paths: Sequence[str | Path], ctx: str = "auto"
 ) -> list[Prediction | None]:
-    """Say what the net of a run takes pictures for; a bad picture is named and passed over.
+    """Classify pictures with the net of a run. Errors of single pictures are printed.
 
     Parameters
     ----------
     run : path
         The run folder.
     paths : sequence of path
-        See `d2l_alexnet.pictures.read_picture`.
+        See `d2l_alexnet.data.pictures.read_picture`.
     ctx : str
-        As for `d2l_alexnet.train.train`.
+        See `d2l_alexnet.options.RunOptions`.
 
     Returns
     -------
-    list of Answer or None
-        None for a picture that could not be read.
+    list of Prediction or None
+        None for a picture that cannot be read.
 
     Raises
     ------
     InputError
-        For a folder that does not hold a sound net.
+        For a folder without a sound net.
     """
-    net, recipe, devices_ = load_net(run, ctx)
+    net, recipe, devices = load_net(run, ctx)
     dataset = DATA_SETS[recipe.data]
     if not dataset.from_picture:
-        raise InputError(f"{run}: {dataset.title} does not say how to make its images of pictures")
-    transform, predictions = transform_of(recipe, dataset), []
+        raise InputError(f"{run}: pictures cannot be converted to images of {dataset.title}")
+    transform = transform_of(recipe, dataset)
+    predictions: list[Prediction | None] = []
     for path in paths:
         try:
             image, inverted = read_picture(path, dataset.from_picture)
@@ -320,7 +340,7 @@ def classify(
             predictions.append(None)
             continue
         X = mx.nd.array(image[np.newaxis], dtype=np.uint8)  # (1, H, W, C)
-        X = transform.to_tensor(transform.on_cpu(X).as_in_context(devices_[0]))
+        X = transform.to_tensor(transform.on_cpu(X).as_in_context(devices[0]))
         probabilities = softmax(net(X).asnumpy())[0]  # (classes,)
         predictions.append(Prediction(str(path), inverted, probabilities, dataset.classes))
         print(predictions[-1], flush=True)
@@ -329,7 +349,7 @@ def classify(
 
 def main(argv: Sequence[str] | None = None) -> Evaluation | list[Prediction | None]:
     """Read the command line, evaluate a run's net, and return the result."""
-    description = "Evaluate a trained net on the test images, or classify pictures."
+    description = "Evaluate a trained net on all test images, or classify pictures."
     parser = cli.Parser("evaluate", description, EPILOG)
     parser.add_argument("run", metavar="RUN", help="run folder: args.json and net.params")
     parser.add_argument(

@@ -206,12 +206,17 @@ def live(points: Sequence[dict], history: Sequence[dict]) -> Figure:
 def _label_ends(axes: Axes) -> None:
     """Write the label of each line to the right of the axes, at the height of the line's end."""
     low, high = axes.get_ylim()
-    height = -math.inf
-    for line in sorted(axes.get_lines(), key=lambda line: _values(line)[-1]):
-        height = max(_values(line)[-1], height + 0.07 * (high - low))  # labels do not touch
+    lines = sorted(axes.get_lines(), key=lambda line: _values(line)[-1])
+    ends = [_values(line)[-1] for line in lines]
+    heights: list[float] = []
+    for end in ends:  # so far apart that the labels do not touch
+        lowest = heights[-1] + 0.07 * (high - low) if heights else end
+        heights.append(max(end, lowest))
+    lift = (sum(heights) - sum(ends)) / max(1, len(lines))
+    for line, height in zip(lines, heights):
         place = axes.get_yaxis_transform()  # x in widths of the axes, y in data
-        text = f" {line.get_label()}"
-        axes.text(1, height, text, transform=place, color=line.get_color(), va="center")
+        text, color = f" {line.get_label()}", line.get_color()
+        axes.text(1, height - lift, text, transform=place, color=color, va="center")
 
 
 def losses(losses: Sequence[float], batches: float) -> Figure:

@@ -1,7 +1,7 @@
-"""Set the committed results beside the published ones: ``python -m d2l_alexnet.report``.
+"""Write the tables of results: ``python results/report.py``.
 
-It rewrites what stands between two marks in README.md and in results/README.md, from the logs in
-results/ alone.
+They compare the runs and benchmarks whose logs are in results/ with the published figures. They
+replace the text between two marks in README.md and in results/README.md.
 """
 
 from __future__ import annotations
@@ -12,24 +12,33 @@ import re
 import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Iterable, Sequence
 
-from d2l_alexnet import cli, gap, runs
-from d2l_alexnet.history import read_history
-from d2l_alexnet.plateau import cuts
+from d2l_alexnet import cli, gap
+from d2l_alexnet.errors import InputError
+from d2l_alexnet.history import cuts, read_history
+from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import LECTURE, RECIPES, Recipe
-from d2l_alexnet.runtime import InputError
+from d2l_alexnet.run_folder.settings import SETTINGS, read_settings
 
-BEGIN = "<!-- written by python -m d2l_alexnet.report -->"
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN = "<!-- written by python results/report.py -->"
 END = "<!-- until here -->"
 NOT_RUN = "not run"
 OTHER_RATE = "at another rate"
+GAP = (
+    "**The gap**, measured with `--explain-gap`: test minus running training accuracy is dropout "
+    "plus improvement during the epoch minus overfitting. Overfitting is training minus test "
+    "accuracy, both after the epoch."
+)
 REACHING = (
-    "**Training to reach the lecture's first and last test accuracy**, in images and minutes, the "
-    "latter by what `python benchmarks/scaling.py` measured for an image in such batches:"
+    "**Training to reach the lecture's first and last test accuracy**: number of images and "
+    "minutes. The minutes are calculated: the number of images times the time per image that "
+    "`python benchmarks/scaling.py` measured with the recipe's batch size."
 )
 SPEED = (
-    "**Speed**: medians, and the ratios' ranges; PyTorch is eager, in the better of its two memory "
-    "formats:"
+    "**Speed**: medians; for ratios also their ranges. PyTorch runs in eager mode, in the faster "
+    "of its two memory formats."
 )
 BENCHMARKS = {
     "training": "python benchmarks/step.py training",
@@ -56,105 +65,104 @@ class Run:
     ----------
     folder : pathlib.Path
     recipe : Recipe
-    seed : int
-    explain_gap : bool
+    options : RunOptions
+        The seed and `explain_gap` of the run.
     settings : dict
-        What args.json says, of which versions and device are shown.
+        The contents of args.json. The device and the versions are shown.
     history : list of dict
     """
 
     folder: Path
     recipe: Recipe
-    seed: int
-    explain_gap: bool
-    settings: dict
-    history: list
+    options: RunOptions
+    settings: dict[str, Any]
+    history: list[dict]
 
     @property
-    def command(self):
-        """The command that repeats it, or the call where there is no option for a setting."""
-        usual = vars(RECIPES[self.recipe.name])
-        changes = {k: v for k, v in vars(self.recipe).items() if v != usual[k]}
+    def name(self) -> str:
+        """The recipe and the seed."""
+        return f"{self.recipe.name}, seed {self.options.seed}"
+
+    @property
+    def command(self) -> str:
+        """The command that repeats the run, or the call if a setting has no command-line option."""
+        recipe, seed = self.recipe, self.options.seed
+        defaults = vars(RECIPES[recipe.name])
+        changes = {k: v for k, v in vars(recipe).items() if v != defaults[k]}
         if not OPTIONS.keys() >= changes.keys():
             settings = "".join(f", {name}={value!r}" for name, value in changes.items())
-            return f'train(replace(RECIPES["{self.recipe.name}"]{settings}), seed={self.seed})'
-        options = [] if self.recipe.name == "lecture" else [f"--recipe {self.recipe.name}"]
-        options += [OPTIONS[name].format(value) for name, value in changes.items()]
-        options += [f"--seed {self.seed}"] * bool(self.seed)
-        options += ["--explain-gap"] * self.explain_gap
-        return " ".join(["python -m d2l_alexnet.train", *options])
+            return f'train(replace(RECIPES["{recipe.name}"]{settings}), seed={seed})'
+        flags = [] if recipe.name == "lecture" else [f"--recipe {recipe.name}"]
+        flags += [OPTIONS[name].format(value) for name, value in changes.items()]
+        flags += [f"--seed {seed}"] * bool(seed)
+        flags += ["--explain-gap"] * self.options.explain_gap
+        return " ".join(["python -m d2l_alexnet.train", *flags])
 
     @property
-    def versions(self):
-        """What it ran on and with."""
+    def versions(self) -> str:
+        """The device and the versions of MXNet, NumPy and Python."""
         return "{device}; MXNet {mxnet}, NumPy {numpy}, Python {python}".format(**self.settings)
 
 
-def read_runs(results):
-    """Read every run folder in a folder of results.
-
-    Returns
-    -------
-    list of Run
-        By the name of the folder.
-    """
+def read_runs(results: str | Path) -> list[Run]:
+    """Read all run folders in a folder of results, ordered by their names."""
     found = []
-    for path in sorted(Path(results).glob(f"*/{runs.SETTINGS}")):
-        recipe, seed, explain_gap = runs.read_settings(path.parent)
+    for path in sorted(Path(results).glob(f"*/{SETTINGS}")):
+        recipe, options = read_settings(path.parent)
         history = read_history(path.parent / "history.jsonl")
-        settings = json.loads(path.read_text())
-        found.append(Run(path.parent, recipe, seed, explain_gap, settings, history))
+        found.append(Run(path.parent, recipe, options, json.loads(path.read_text()), history))
     return found
 
 
-def of_recipe(all_runs, recipe, *free):
-    """Pick the runs of a recipe; the settings named in `free` may be others."""
-    its = {name: getattr(recipe, name) for name in free}
-    return [run for run in all_runs if replace(run.recipe, **its) == recipe]
+def of_recipe(all_runs: Iterable[Run], recipe: Recipe, *ignored: str) -> list[Run]:
+    """Select the runs of a recipe. The settings named in `ignored` may differ."""
+    same = {name: getattr(recipe, name) for name in ignored}
+    return [run for run in all_runs if replace(run.recipe, **same) == recipe]
 
 
-def table(head, rows):
+def table(head: Sequence, rows: Iterable[Sequence]) -> str:
     """Write a Markdown table."""
     rule = ["---"] * len(head)
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in (head, rule, *rows))
 
 
-def comparison(recipe, all_runs):
-    """Set a recipe's published figures and ours side by side, epoch by epoch.
+def comparison(recipe: Recipe, all_runs: Iterable[Run]) -> str:
+    """Write a table of a recipe's published and measured figures by epoch.
 
-    Where the learning rate was cut, an epoch is set beside the one of ours that lies as far from
-    our own cut.
+    After a cut of the learning rate, a published epoch is compared with the epoch of ours that is
+    as many epochs after our own cut.
 
     Parameters
     ----------
     recipe : Recipe
-    all_runs : list of Run
-        Of which those of this recipe are shown, each in columns of its own.
+    all_runs : iterable of Run
+        The runs of this recipe are shown, each in its own columns.
     """
     ours = of_recipe(all_runs, recipe, "num_epochs")
     keys = [key for key in COMPARED if any(key in row for row in recipe.published)]
     head = ["epoch"]
     for key in keys:
         head += [f"{key.replace('_', ' ')}, *published*"]
-        head += [f"*measured*, seed {run.seed}" for run in ours] or ["*measured*"]
-    rows = []
-    for published in recipe.published:
-        if not published.keys() & keys:
-            continue
-        row = [published["epoch"]]
-        for key in keys:
-            digits = 4 if key == "loss" else 3
-            if key not in published:
-                row += [""] * (1 + max(1, len(ours)))
-                continue
-            row.append(f"{published[key]:.{digits}f}")
-            row += [_beside(run, published, key, digits) for run in ours] or [NOT_RUN]
-        rows.append(row)
+        head += [f"*measured*, seed {run.options.seed}" for run in ours] or ["*measured*"]
+    rows = [
+        [row["epoch"], *(cell for key in keys for cell in _compared(row, key, ours))]
+        for row in recipe.published
+        if row.keys() & keys
+    ]
     return table(head, rows)
 
 
-def _beside(run, published, key, digits):
-    """Write a figure of ours and how far it is from the published one."""
+def _compared(published: dict, key: str, ours: Sequence[Run]) -> list[str]:
+    """Write the cells of one key in a row: the published figure, and the figure of each run."""
+    if key not in published:
+        return [""] * (1 + max(1, len(ours)))
+    digits = 4 if key == "loss" else 3
+    figures = [_measured(run, published, key, digits) for run in ours]
+    return [f"{published[key]:.{digits}f}", *(figures or [NOT_RUN])]
+
+
+def _measured(run: Run, published: dict, key: str, digits: int) -> str:
+    """Write a figure of ours and its difference from the published one."""
     epoch = comparable(published["epoch"], run.recipe.published, run.history)
     for row in run.history:
         if row["epoch"] == epoch and key in row:
@@ -163,13 +171,13 @@ def _beside(run, published, key, digits):
     return NOT_RUN if run.history[-1]["epoch"] < published["epoch"] else OTHER_RATE
 
 
-def comparable(epoch, published, history):
-    """Find our epoch that is as long after our last cut of the learning rate as a published one.
+def comparable(epoch: int, published: Sequence[dict], history: Sequence[dict]) -> int | None:
+    """Find our epoch that is as many epochs after our cut of the learning rate as a published one.
 
     Returns
     -------
-    int
-        The same epoch before the first cut, and at the end. None where we had another rate.
+    int or None
+        The same epoch before the first cut and at the end. None if our learning rate was different.
     """
     if epoch == published[-1]["epoch"] or "learning_rate" not in published[0]:
         return epoch
@@ -177,30 +185,30 @@ def comparable(epoch, published, history):
     past = sum(cut <= epoch for cut in theirs) - 1
     if past > len(ours) - 2:
         return None
-    found = ours[past] + epoch - theirs[past]
+    found = int(ours[past]) + epoch - int(theirs[past])
     return found if found < ours[past + 1] else None
 
 
-def gap_table(all_runs):
-    """List what the gap between test and running training accuracy was made of, where measured."""
-    rows = []
-    for run in all_runs:
-        if gap.measured(run.history):
-            for row in run.history:
-                parts = [f"{part:+.3f}" for part in gap.take_apart(row).values()]
-                rows.append([f"{run.recipe.name}, seed {run.seed}", row["epoch"], *parts])
+def gap_table(all_runs: Iterable[Run]) -> str:
+    """Write a table of the parts of the gap in the epochs of all runs that measured them."""
+    rows = [
+        [run.name, row["epoch"], *(f"{part:+.3f}" for part in gap.parts(row).values())]
+        for run in all_runs
+        if gap.measured(run.history)
+        for row in run.history
+    ]
     head = ["run", "epoch", "test minus running training accuracy", *gap.PARTS.values()]
     return table(head, rows) if rows else ""
 
 
-def run_table(all_runs, link):
-    """List the runs: what each came to, on what, how long it took, its command and its log."""
+def run_table(all_runs: Iterable[Run], link: str) -> str:
+    """Write a table of the runs: test accuracy, time, device and versions, command, log."""
     rows = []
     for run in all_runs:
         last = run.history[-1]
         seconds = statistics.median(row["seconds"] for row in run.history)
         rows.append([
-            f"{run.recipe.name}, seed {run.seed}",
+            run.name,
             f"{last['test_accuracy']:.4f} after epoch {last['epoch']}",
             f"{seconds:.0f} s",
             run.versions,
@@ -211,8 +219,8 @@ def run_table(all_runs, link):
     return table(head, rows)
 
 
-def seeds(all_runs):
-    """Say of each recipe that was run with several seeds how far they lie apart."""
+def seeds(all_runs: Sequence[Run]) -> str:
+    """Give mean and standard deviation for each recipe that was run with several seeds."""
     lines = []
     for name, recipe in RECIPES.items():
         rows = [run.history[-1] for run in of_recipe(all_runs, recipe)]
@@ -225,12 +233,11 @@ def seeds(all_runs):
     return "\n".join(lines)
 
 
-def reach_table(all_runs, benchmarks):
-    """List what it took to reach the lecture's first and last test accuracy, by either recipe.
+def reach_table(all_runs: Sequence[Run], benchmarks: str | Path) -> str:
+    """Write a table of the training that reached the lecture's first and last test accuracy.
 
-    Images are counted in the runs' logs. Minutes of training follow from them by what
-    benchmarks/scaling.py measured for the recipe's batch size: the runs had the machine for
-    themselves to different degrees.
+    Numbers of images are those in the runs' logs. Minutes are calculated from the time per image
+    that benchmarks/scaling.py measured, because other work ran beside some of the runs.
     """
     path = Path(benchmarks, "scaling.json")
     times = json.loads(path.read_text())["batch_size"] if path.exists() else {}
@@ -239,11 +246,11 @@ def reach_table(all_runs, benchmarks):
         accuracy = target["test_accuracy"]
         cells = [_reached(all_runs, name, accuracy, times) for name in ("lecture", "quick")]
         rows.append([f"{accuracy:.3f}", *cells])
-    return table(["test accuracy", "by the lecture's recipe", "by `quick`"], rows)
+    return table(["test accuracy", "`lecture`", "`quick`"], rows)
 
 
-def _reached(all_runs, name, accuracy, times):
-    """Say how few images, in how many minutes, took a recipe to an accuracy."""
+def _reached(all_runs: Sequence[Run], name: str, accuracy: float, times: dict[str, Any]) -> str:
+    """Give the smallest number of images with which a recipe reached an accuracy, and minutes."""
     tested = [
         (row["epoch"] * run.recipe.train_size, row["test_accuracy"])
         for run in of_recipe(all_runs, RECIPES[name], "train_size", "num_epochs")
@@ -253,24 +260,25 @@ def _reached(all_runs, name, accuracy, times):
     if not enough:
         return f"not reached: {max(r for _, r in tested):.3f}" if tested else NOT_RUN
     images, reached = min(enough)
-    said = f"{images:,} images: {reached:.3f}"
+    text = f"{images:,} images: {reached:.3f}"
     measured = times.get(str(RECIPES[name].batch_size))
     if measured:
         minutes = images * statistics.median(measured["milliseconds_per_image"]) / 60_000
-        said += f", {minutes:.1f} min"
-    return said
+        text += f", {minutes:.1f} min"
+    return text
 
 
-def speed_table(benchmarks):
-    """List what the benchmarks measured: medians, and medians of the ratios of every round.
+def speed_table(benchmarks: str | Path) -> str:
+    """Write a table of what the benchmarks measured: medians of speeds and of ratios.
 
     Parameters
     ----------
     benchmarks : path
-        Folder of their JSON files; one that is not there was not run.
+        Folder of their JSON files. If a file is missing, its benchmark was not run.
     """
-    head = ["", "ours, images/s", "÷ the lecture's way", "÷ the same, a thread a core"]
-    head += ["÷ PyTorch", "of the fastest matrix product", "on", "command"]
+    head = ["", "ours, images/s", "speed-up over the lecture's code"]
+    head += ["over the lecture's code with one thread per core", "over PyTorch"]
+    head += ["fraction of this machine's best matrix-multiply speed", "on", "command"]
     rows = []
     for name, command in BENCHMARKS.items():
         path = Path(benchmarks, f"{name}.json")
@@ -279,31 +287,33 @@ def speed_table(benchmarks):
     return table(head, rows)
 
 
-def _speed(figures):
-    """Give a benchmark's rate, its ratios, its share of a matrix product's, and the machine."""
+def _speed(figures: dict[str, Any]) -> list[str]:
+    """Write the cells of a benchmark: speed, ratios, fraction of the limit, machine."""
     rates = figures["images_per_second"]
     ratios = {name: [ours / its for ours, its in zip(rates["ours"], rates[name])] for name in rates}
     pytorch = [ratios[name] for name in ratios if name.startswith("PyTorch")]
+    all_cores = [ratios[name] for name in ratios if name.startswith("lecture's way, ")]
     limit = figures.get("limit")
     on = "{cpu}, {cores} cores, {vectors}; {rounds} rounds"
     return [
         f"{statistics.median(rates['ours']):,.0f}",
         _spread(ratios["lecture's way"]),
-        _spread(ratios.get("lecture's way, a thread a core")),
+        _spread(*all_cores),
         _spread(min(pytorch, key=statistics.median)),
         f"{figures['multiply_adds_per_second'] / limit:.2f}" if limit else "",
         on.format(**figures["machine"], rounds=len(rates["ours"])),
     ]
 
 
-def _spread(values):
+def _spread(values: Sequence[float] = ()) -> str:
+    """Write the median of ratios and their range."""
     if not values:
         return ""
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def summary(results):
-    """Write what belongs on the README's first screen."""
+def summary(results: str | Path) -> str:
+    """Write the tables of README.md."""
     all_runs = read_runs(results)
     parts = []
     for recipe in RECIPES.values():
@@ -318,23 +328,23 @@ def summary(results):
     return "\n\n".join(part for part in parts if part)
 
 
-def details(results):
-    """Write what the summary leaves out: where the gap comes from, and what is still to be run."""
+def details(results: str | Path) -> str:
+    """Write the tables of results/README.md."""
     all_runs = read_runs(results)
-    parts = ["**The gap**, by `--explain-gap`:", gap_table(all_runs)]
+    parts = [GAP, gap_table(all_runs)]
     for recipe in RECIPES.values():
         if recipe.published:
             parts += [f"**{recipe.name}**, published and measured:", comparison(recipe, all_runs)]
     return "\n\n".join(part for part in parts if part)
 
 
-def put(path, text):
-    """Replace what stands between the two marks of a file.
+def put(path: str | Path, text: str) -> None:
+    """Replace the text between the two marks of a file.
 
     Raises
     ------
     InputError
-        When there is no such file, or the marks are not there.
+        When there is no such file, or it lacks a mark.
     """
     try:
         old = Path(path).read_text()
@@ -342,15 +352,18 @@ def put(path, text):
         raise InputError(f"{path}: cannot read it ({error.strerror}); use --root") from error
     between = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
     if not between.search(old):
-        raise InputError(f"{path}: no place for the report, between {BEGIN} and {END}")
+        raise InputError(f"{path}: no place for the tables, between {BEGIN} and {END}")
     Path(path).write_text(between.sub(lambda _: f"{BEGIN}\n\n{text}\n\n{END}", old))
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Rewrite both files."""
     parser = cli.Parser("report", "Write the tables of README.md and results/README.md.")
-    parser.add_argument("--root", default=".", metavar="DIR", help="folder of the repository")
-    root = Path(parser.parse_args(argv).root)
+    parser.prog = "python results/report.py"
+    parser.add_argument(
+        "--root", type=Path, default=ROOT, metavar="DIR", help="folder of the repository"
+    )
+    root = parser.parse_args(argv).root
     put(root / "README.md", summary(root / "results"))
     put(root / "results/README.md", details(root / "results"))
 

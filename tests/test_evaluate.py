@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from d2l_alexnet import cifar10, datasets, evaluate, runs, train
-from d2l_alexnet.evaluate import Evaluation
-from d2l_alexnet.run_folder.params import save_params
-from d2l_alexnet.recipes import CIFAR10_CONVNET, LECTURE, QUICK
+from d2l_alexnet import build, evaluate, train
+from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.errors import InputError
+from d2l_alexnet.evaluate import Evaluation
+from d2l_alexnet.options import RunOptions
+from d2l_alexnet.recipes import CIFAR10_CONVNET, LECTURE, QUICK
+from d2l_alexnet.run_folder.params import save_params
+from d2l_alexnet.run_folder.settings import read_settings, write_settings
 
-CLASSES = datasets.CLASSES["fashion-mnist"]
-TINY = dataclasses.replace(QUICK, resize=67, train_size=200, batch_size=32, warmup_steps=0)
+CLASSES = DATA_SETS["fashion-mnist"].classes
+TINY = dataclasses.replace(LECTURE, resize=67, train_size=64, batch_size=32, num_epochs=1)
+TINIER = dataclasses.replace(TINY, net="convnet_cifar10", resize=32)  # 10,000 images in seconds
 TINY_IN_COLOUR = dataclasses.replace(
     CIFAR10_CONVNET, resize=40, margin=4, train_size=200, batch_size=64, num_epochs=1
 )
@@ -24,16 +28,16 @@ TINY_IN_COLOUR = dataclasses.replace(
 
 def without_training(folder, recipe):
     """Make a run folder with a net as it is before its first step."""
-    net = train.build_net(recipe)
-    train.initialize(net, recipe, [mx.cpu()], seed=0)
-    runs.write_settings(folder, recipe, 0, False, [mx.cpu()], 0)
+    net = build.build_net(recipe)
+    build.initialize(net, recipe, [mx.cpu()], seed=0)
+    write_settings(folder, recipe, RunOptions(), [mx.cpu()], num_workers=0)
     save_params(net, folder / "net.params")
     return folder
 
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory):
-    return without_training(tmp_path_factory.mktemp("untrained"), TINY)
+    return without_training(tmp_path_factory.mktemp("untrained"), TINIER)
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +52,7 @@ def damaged(untrained, tmp_path):
 
 
 def by_hand():
-    """Five images of three classes: the fourth is a sure mistake, the last a doubtful one."""
+    """Five images of three classes. The last two predictions are wrong; the fourth is confident."""
     y_hat = np.zeros((5, 10), np.float32)
     y_hat[[0, 1, 2, 3, 4], [0, 1, 1, 2, 2]] = 1, 2, 3, 4, 0.5
     images = np.zeros((5, 28, 28, 1), np.uint8)
@@ -62,6 +66,7 @@ def test_counts_by_hand():
     expected = np.zeros((10, 10), int)
     expected[0, 0], expected[1, 1], expected[0, 2], expected[1, 2] = 1, 2, 1, 1
     assert (evaluation.confusion == expected).all()
+    assert evaluation.confidence.argmax() == 3
     assert evaluation.mistakes().tolist() == [3, 4]
     assert evaluation.mistakes(1).tolist() == [3]
 
@@ -99,7 +104,7 @@ def test_a_trained_net_scores_as_it_did_in_its_run(recipe, data, request, tmp_pa
     assert (evaluation.labels == labels).all()
     said = capsys.readouterr().out
     assert said == evaluate.as_text(evaluation) + "\n"
-    for i, name in enumerate(datasets.CLASSES[recipe.data]):
+    for i, name in enumerate(DATA_SETS[recipe.data].classes):
         assert f"\n{name:12} {(labels == i).sum():6} " in said
     for name in ("confusion.png", "mistakes.png"):
         assert Image.open(tmp_path / "run" / name).width > 500
@@ -122,7 +127,7 @@ def test_command_evaluates_on_all_images_into_another_folder(untrained, run, tmp
     assert made == ["confusion.png", "mistakes.png"]
 
 
-def test_a_picture_of_an_image_gets_the_answer_of_the_image(
+def test_a_picture_of_an_image_gets_the_prediction_of_the_image(
     untrained, small_data, tmp_path, capsys
 ):
     _, (images, _) = small_data
@@ -131,29 +136,33 @@ def test_a_picture_of_an_image_gets_the_answer_of_the_image(
         Image.fromarray(image[..., 0]).save(name)
     inverted = str(tmp_path / "inverted.png")
     ImageOps.invert(Image.fromarray(images[0, ..., 0])).save(inverted)
-    answers = evaluate.recognise(untrained, [*names, inverted], "cpu")
-    evaluation = evaluate.evaluate(untrained, "cpu", num_workers=0, out=tmp_path)
+    predictions = evaluate.classify(untrained, [*names, inverted], "cpu")
+    evaluation = evaluate.evaluate(untrained, ctx="cpu", num_workers=0, out=tmp_path)
     expected = evaluate.softmax(evaluation.y_hat[:3])
-    assert np.allclose([answer.probabilities for answer in answers[:3]], expected, atol=1e-5)
-    assert (answers[3].probabilities == answers[0].probabilities).all()
-    assert [answer.inverted for answer in answers] == [False, False, False, True]
+    assert np.allclose(
+        [prediction.probabilities for prediction in predictions[:3]], expected, atol=1e-5
+    )
+    assert (predictions[3].probabilities == predictions[0].probabilities).all()
+    assert [prediction.inverted for prediction in predictions] == [False, False, False, True]
     said = capsys.readouterr().out.splitlines()[:4]
-    assert said == [str(answer) for answer in answers]
+    assert said == [str(prediction) for prediction in predictions]
     assert said[3].startswith(f"{inverted} (inverted): {CLASSES[evaluation.predicted[0]]} 0.")
 
 
-def test_a_picture_in_colour_gets_the_answer_of_the_image(
+def test_a_picture_in_colour_gets_the_prediction_of_the_image(
     untrained_in_colour, small_cifar10, tmp_path
 ):
     _, (images, _) = small_cifar10
     names = [str(tmp_path / f"{i}.png") for i in range(3)]
     for image, name in zip(images, names):
         Image.fromarray(image).save(name)
-    answers = evaluate.recognise(untrained_in_colour, names, "cpu")
-    evaluation = evaluate.evaluate(untrained_in_colour, "cpu", num_workers=0, out=tmp_path)
+    predictions = evaluate.classify(untrained_in_colour, names, "cpu")
+    evaluation = evaluate.evaluate(untrained_in_colour, ctx="cpu", num_workers=0, out=tmp_path)
     expected = evaluate.softmax(evaluation.y_hat[:3])
     assert np.ptp(expected, axis=0).max() > 1e-3
-    assert np.allclose([answer.probabilities for answer in answers], expected, atol=1e-5)
+    assert np.allclose(
+        [prediction.probabilities for prediction in predictions], expected, atol=1e-5
+    )
 
 
 def test_the_command_takes_pictures_in_colour(untrained_in_colour, run, tmp_path):
@@ -165,16 +174,18 @@ def test_the_command_takes_pictures_in_colour(untrained_in_colour, run, tmp_path
     assert done.returncode == 2
     (said,) = done.stdout.splitlines()
     assert said.startswith(f"{photograph}: ")
-    assert sorted(part.split()[-2] for part in said.split(", ")) == sorted(cifar10.CLASSES)
+    assert sorted(part.split()[-2] for part in said.split(", ")) == sorted(
+        DATA_SETS["cifar10"].classes
+    )
     assert done.stderr.splitlines() == [
         f"d2l_alexnet: {tmp_path}/text.png: not a picture (BMP, GIF, JPEG, PNG, PPM, WEBP)",
         f"d2l_alexnet: {missing}: cannot read this picture (No such file or directory)",
     ]
 
 
-def test_an_answer_names_every_class_the_likeliest_first():
+def test_a_prediction_names_every_class_the_most_probable_first():
     probabilities = np.array([0.05, 0.5, 0.3, 0.05, 0.02, 0.02, 0.02, 0.02, 0.01, 0.01])
-    said = str(evaluate.Answer("x.png", False, probabilities, CLASSES))
+    said = str(evaluate.Prediction("x.png", False, probabilities, CLASSES))
     assert said.startswith("x.png: trouser 0.500, pullover 0.300, t-shirt 0.050, dress 0.050, ")
     assert said.count(",") == 9
 
@@ -215,17 +226,20 @@ def settings_with(**changes):
         (lambda folder: (folder / "args.json").unlink(), "args.json: not the settings of a run"),
         (lambda folder: (folder / "args.json").write_text("{"), "args.json: not the settings of"),
         (lambda folder: (folder / "args.json").write_text("[]"), "args.json: not the settings of"),
-        (settings_with(net="lenet"), "args.json: not the settings of a run .there is no net 'len"),
+        (settings_with(net="resnet"), "args.json: not the settings of a run .there is no net 'res"),
         (settings_with(resize="67"), "args.json: not the settings of a run .resize is '67'.$"),
-        (settings_with(resize=20), "does not fit the net; the smallest square that does is"),
-        (settings_with(resize=224), "net.params: 8.weight should be of shape .4096, 6400., found"),
+        (
+            settings_with(net="alexnet", resize=20),
+            "does not fit the net; the smallest square that fits is",
+        ),
+        (settings_with(resize=64), "net.params: 9.weight should be of shape .128, 16384., found"),
         (lambda folder: (folder / "net.params").unlink(), "net.params: not a sound .params file"),
         (lambda folder: (folder / "net.params").write_bytes(b"x" * 99), "net.params: not a sound"),
     ],
 )
 def test_a_folder_that_is_no_run_is_refused(damaged, small_data, damage, why):
     damage(damaged)
-    for use in (evaluate.evaluate, lambda run: evaluate.recognise(run, ["none.png"])):
+    for use in (evaluate.evaluate, lambda run: evaluate.classify(run, ["none.png"])):
         with pytest.raises(InputError, match=why) as caught:
             use(damaged)
         assert "\n" not in str(caught.value)
@@ -249,5 +263,5 @@ def test_command_says_what_it_wants(run):
 
 def test_a_recipe_of_the_package_passes_its_own_check(tmp_path):
     for recipe in (LECTURE, QUICK, dataclasses.replace(QUICK, lr=1)):
-        runs.write_settings(tmp_path, recipe, 0, False, [mx.cpu()], 0)
-        assert runs.read_settings(tmp_path)[0] == recipe
+        write_settings(tmp_path, recipe, RunOptions(seed=3), [mx.cpu()], num_workers=0)
+        assert read_settings(tmp_path) == (recipe, RunOptions(seed=3))

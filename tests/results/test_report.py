@@ -1,23 +1,38 @@
 """The tables in README.md are what the committed logs say."""
 
 import dataclasses
+import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import mxnet as mx
 import pytest
 
-from d2l_alexnet import report, runs
-from d2l_alexnet.history import read_history, write_history
-from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET, LECTURE, QUICK
 from d2l_alexnet.errors import InputError
+from d2l_alexnet.history import read_history, write_history
+from d2l_alexnet.options import RunOptions
+from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET, LECTURE, QUICK
+from d2l_alexnet.run_folder.settings import write_settings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
+
+
+def import_script(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    sys.modules[path.stem] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+report = import_script(ROOT / "results/report.py")
 
 
 def make_run(folder, recipe, accuracies, seed=0, explain_gap=False):
     folder.mkdir(parents=True)
-    runs.write_settings(folder, recipe, seed, explain_gap, [mx.cpu()], num_workers=2)
+    options = RunOptions(seed=seed, explain_gap=explain_gap)
+    write_settings(folder, recipe, options, [mx.cpu()], num_workers=2)
     usual = dict(loss=1.25, running_train_accuracy=0.5, seconds=60.0)
     rows = [
         dict(usual, epoch=n, test_accuracy=accuracy) for n, accuracy in enumerate(accuracies, 1)
@@ -108,6 +123,16 @@ def test_a_run_with_a_setting_that_has_no_option_is_repeated_by_a_call(tmp_path)
     assert report.comparison(CIFAR10_ALEXNET, all_runs).count("not run") == 14 * 2 + 1
 
 
+def test_the_gap_is_listed_with_a_positive_sign_for_overfitting(tmp_path):
+    make_run(tmp_path / "run", LECTURE, [0.52], explain_gap=True)
+    (run,) = report.read_runs(tmp_path)
+    assert report.gap_table([run]) == ""
+    run.history[0].update(running_train_accuracy_in_predict_mode=0.51, train_accuracy=0.56)
+    assert report.gap_table([run]).splitlines()[2] == (
+        "| lecture, seed 0 | 1 | +0.020 | +0.010 | +0.050 | +0.040 |"
+    )
+
+
 def test_seeds_of_a_recipe_are_summarised(tmp_path):
     for seed, accuracy in enumerate((0.80, 0.81, 0.82)):
         make_run(tmp_path / str(seed), QUICK, [accuracy], seed)
@@ -142,7 +167,7 @@ def test_the_speed_table_takes_the_better_of_pytorchs_formats(tmp_path):
     rates = {
         "ours": [30, 33, 36],
         "lecture's way": [15, 15, 15],
-        "lecture's way, a thread a core": [30, 30, 30],
+        "lecture's way, one thread per core": [30, 30, 30],
         "PyTorch": [20, 20, 20],
         "PyTorch, channels last": [30, 30, 30],
     }
@@ -157,13 +182,28 @@ def test_the_speed_table_takes_the_better_of_pytorchs_formats(tmp_path):
     assert all("not run" in other for other in others)
 
 
-def test_a_folder_without_the_files_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"README.md: cannot read it .*; use --root$"):
-        report.main(["--root", str(tmp_path)])
+def test_a_folder_without_the_files_is_refused_in_one_line(tmp_path):
+    command = [sys.executable, ROOT / "results/report.py", "--root", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"d2l_alexnet: {tmp_path}/README.md: cannot read it (No such file or directory); "
+        "use --root\n"
+    )
 
 
 def test_a_file_without_a_place_for_the_report_is_left_alone(tmp_path):
     (tmp_path / "README.md").write_text("nothing\n")
-    with pytest.raises(InputError, match=r"README.md: no place for the report"):
+    with pytest.raises(InputError, match=r"README.md: no place for the tables"):
         report.put(tmp_path / "README.md", "text")
     assert (tmp_path / "README.md").read_text() == "nothing\n"
+
+
+def test_the_command_rewrites_the_files_of_the_folder_that_is_named(tmp_path):
+    for folder in (tmp_path, tmp_path / "results"):
+        folder.mkdir(exist_ok=True)
+        (folder / "README.md").write_text(f"before {report.BEGIN} old {report.END} after\n")
+    report.main(["--root", str(tmp_path)])
+    text = (tmp_path / "README.md").read_text()
+    assert text.startswith(f"before {report.BEGIN}\n\n**lecture**: not run.")
+    assert text.endswith(f"{report.END} after\n")
