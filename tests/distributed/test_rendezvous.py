@@ -1,0 +1,72 @@
+"""Processes that are started with wrong settings, or without the others."""
+
+import os
+import re
+
+import pytest
+
+from d2l_alexnet.distributed import launch, rendezvous
+from d2l_alexnet.errors import InputError
+
+PORT = str(launch.free_port())
+ENVIRONMENT = {
+    rendezvous.ROLE: "worker",
+    rendezvous.HOST: "127.0.0.1",
+    rendezvous.PORT: PORT,
+    rendezvous.WORKERS: "2",
+    rendezvous.SERVERS: "1",
+}
+ONE_WORKER = """
+from d2l_alexnet.distributed import process_group
+from d2l_alexnet.options import DistributedOptions
+process_group.SECONDS_TO_START = 1
+with process_group.join(DistributedOptions("dist_sync", patience=1)):
+    pass
+"""
+
+
+def test_a_worker_without_the_others_does_not_wait_forever(python):
+    done = python(ONE_WORKER, **ENVIRONMENT)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "d2l_alexnet: gave up: not all of the other processes have come to "
+        f"127.0.0.1:{PORT} for 1 s (--patience); is a host or link down?\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(DMLC_ROLE="boss"), "DMLC_ROLE: found 'boss', should be scheduler, server, worker"),
+        (dict(DMLC_PS_ROOT_PORT="http"), "DMLC_PS_ROOT_PORT: found 'http', should be a whole"),
+        (dict(DMLC_NUM_WORKER="0"), "DMLC_NUM_WORKER: found '0', should be a whole number from 1"),
+        (dict(DMLC_NUM_SERVER=None), "DMLC_NUM_SERVER: not set, should be a whole number from 1"),
+        (dict(DMLC_RANK="2"), "DMLC_RANK: found '2', should be a whole number from 0 to 1"),
+        (dict(DMLC_PS_ROOT_URI="no.such."), "DMLC_PS_ROOT_URI: found 'no.such.', should be a host"),
+        (dict(DMLC_PS_ROOT_URI=None), "DMLC_PS_ROOT_URI: not set, should be a host"),
+        (dict(DMLC_NODE_HOST="192.0.2.1"), "DMLC_NODE_HOST 192.0.2.1: cannot listen there"),
+    ],
+)
+def test_bad_settings_are_named(changes, message):
+    environment = {k: v for k, v in {**ENVIRONMENT, **changes}.items() if v is not None}
+    rendezvous.check(ENVIRONMENT)
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        rendezvous.check(environment)
+
+
+def test_bad_settings_end_a_process_before_mxnet_sees_them(run):
+    environment = {**os.environ, **ENVIRONMENT, rendezvous.ROLE: "server", rendezvous.PORT: "0"}
+    done = run("train", env=environment)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "d2l_alexnet: DMLC_PS_ROOT_PORT: found '0', should be a whole number from 1 to 65535\n"
+    )
+
+
+def test_a_worker_without_a_launcher_is_told_of_it(run):
+    done = run("train", "--kvstore", "dist_sync")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert (
+        "--kvstore dist_sync: DMLC_ROLE is not set; python -m d2l_alexnet.distributed.launch"
+        in done.stderr
+    )
