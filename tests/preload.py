@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 MODULES = "d2l_alexnet.train", "d2l_alexnet.evaluate"
 LONGEST = 2**20  # bytes of a request
@@ -38,7 +39,7 @@ class Server:
         out, out_there = os.pipe()
         err, err_there = os.pipe() if separate_errors else (None, os.dup(out_there))
         status, status_there = os.pipe()
-        request = dict(arguments=[*map(str, arguments)], cwd=str(cwd or os.getcwd()))
+        request = dict(arguments=[*map(str, arguments)], cwd=str(cwd or Path.cwd()))
         descriptors = array.array("i", [out_there, err_there, status_there])
         self._socket.sendmsg(
             [json.dumps(request).encode()],

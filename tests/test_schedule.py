@@ -9,7 +9,9 @@ from d2l_alexnet.schedule import reduce_on_plateau
 def rates(accuracies, **settings):
     """The rate after each epoch."""
     settings = {"lr": 0.1, **settings}
-    return [reduce_on_plateau(accuracies[:epoch], **settings) for epoch in range(1, len(accuracies) + 1)]
+    return [
+        reduce_on_plateau(accuracies[:epoch], **settings) for epoch in range(1, len(accuracies) + 1)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,17 @@ import json
 import mxnet as mx
 import numpy as np
 import pytest
-from conftest import first_images
+from conftest import show_slices
+from kill_and_resume import result
 
-from d2l_alexnet import data, plateau, train
+from d2l_alexnet import cli, loop, train
+from d2l_alexnet.build import build_net, initialize, input_shape
+from d2l_alexnet.callbacks.progress import lecture_line
+from d2l_alexnet.data.load import load_data_cifar10
+from d2l_alexnet.history import cuts, read_history
 from d2l_alexnet.metrics import evaluate_accuracy
-from d2l_alexnet.history import read_history
-from d2l_alexnet.run_folder.params import read_params
 from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET
+from d2l_alexnet.schedule import reduce_on_plateau
 
 EVERY_STEP = 1e-9  # minutes between two checkpoints
 # Four steps an epoch, crops at random, and a rate that falls when the accuracy rises by less than
@@ -26,13 +30,6 @@ SMALL = dataclasses.replace(
     plateau=dict(factor=0.5, patience=0, threshold=0.5),
 )
 HERE = dict(ctx="cpu", num_workers=0)
-TIMES = ("seconds", "images_per_second", "seconds_waiting_for_data")
-
-
-def result(folder):
-    rows = read_history(folder / "history.jsonl")
-    weights = {name: array.tobytes() for name, array in read_params(folder / "net.params").items()}
-    return weights, [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +37,7 @@ def undisturbed(cifar10, tmp_path_factory):
     """The folder of a run of four epochs that nothing disturbed."""
     out = tmp_path_factory.mktemp("run") / "undisturbed"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "cifar10", lambda data_dir=None: first_images(cifar10))
+        show_slices(patch, "cifar10", cifar10)
         train.train(SMALL, **HERE, out=out)
     return out
 
@@ -50,15 +47,15 @@ def crash(monkeypatch):
     """Let a run crash at a step."""
 
     def at(number):
-        step = train.Learner.step
+        step = loop.step
 
-        def crashing(self, at_step, X, y):
-            if at_step == number:
-                monkeypatch.setattr(train.Learner, "step", step)
+        def crashing(training, X, y):
+            if training.state.steps == number:
+                monkeypatch.setattr(loop, "step", step)
                 raise ZeroDivisionError
-            return step(self, at_step, X, y)
+            return step(training, X, y)
 
-        monkeypatch.setattr(train.Learner, "step", crashing)
+        monkeypatch.setattr(loop, "step", crashing)
 
     return at
 
@@ -75,14 +72,14 @@ def test_recipes_are_the_lectures(recipe):
 
 def test_what_differs_between_the_two_and_what_was_published():
     assert (CIFAR10_ALEXNET.num_epochs, CIFAR10_CONVNET.num_epochs) == (200, 50)
-    assert CIFAR10_ALEXNET.input_shape == (1, 3, 64, 64)
-    assert CIFAR10_CONVNET.input_shape == (1, 3, 32, 32)
+    assert input_shape(CIFAR10_ALEXNET) == (1, 3, 64, 64)
+    assert input_shape(CIFAR10_CONVNET) == (1, 3, 32, 32)
     first, *_, last = CIFAR10_ALEXNET.published
     assert first == pytest.approx(
         dict(epoch=1, learning_rate=0.1, train_accuracy=0.186, valid_accuracy=0.192)
     )
-    assert plateau.cuts(CIFAR10_ALEXNET.published) == [33, 65]
-    assert plateau.cuts(CIFAR10_CONVNET.published) == [23, 49]
+    assert cuts(CIFAR10_ALEXNET.published) == [33, 65]
+    assert cuts(CIFAR10_CONVNET.published) == [23, 49]
     assert (last["epoch"], last["valid_accuracy"], last["test_accuracy"]) == (200, 0.757, 0.7516)
     last = CIFAR10_CONVNET.published[-1]
     assert (last["epoch"], last["valid_accuracy"], last["test_accuracy"]) == (50, 0.774, 0.7495)
@@ -100,9 +97,9 @@ def test_a_run_measures_training_and_validation_accuracy_after_each_epoch(undist
 
 def test_training_accuracy_is_that_of_the_finished_net_on_the_pass(undisturbed, small_cifar10):
     *_, row = read_history(undisturbed / "history.jsonl")
-    net = train.build_net(SMALL)
+    net = build_net(SMALL)
     net.load_parameters(str(undisturbed / "net.params"))
-    train_iter, valid_iter, _ = data.load_data_cifar10(64, 36, 32, num_workers=0)
+    train_iter, valid_iter, _ = load_data_cifar10(64, 36, 32, num_workers=0)
     list(train_iter.from_batch(row["epoch"], 4))
     seen = train_iter.first(270, batch_size=128)
     assert evaluate_accuracy(net, seen, [mx.cpu()]) == row["train_accuracy"]
@@ -112,7 +109,7 @@ def test_training_accuracy_is_that_of_the_finished_net_on_the_pass(undisturbed, 
 def test_the_rate_in_every_row_is_that_of_the_plateau(undisturbed):
     history = read_history(undisturbed / "history.jsonl")
     accuracies = [row["valid_accuracy"] for row in history]
-    expected = [plateau.next_rate(accuracies[:n], 0.1, **SMALL.plateau) for n in range(4)]
+    expected = [reduce_on_plateau(accuracies[:n], 0.1, **SMALL.plateau) for n in range(4)]
     assert [row["learning_rate"] for row in history] == expected
     assert min(expected) < 0.1
 
@@ -165,7 +162,7 @@ def test_alexnet_trains_too(small_cifar10, tmp_path):
     (row,) = train.train(recipe, **HERE, out=tmp_path / "run")
     assert row["loss"] == pytest.approx(np.log(10), abs=0.02)  # nothing learnt before one step
     assert row["learning_rate"] == 0.1
-    line = train.lecture_line(row)
+    line = lecture_line(row)
     assert line.startswith(f"epoch 1, loss {row['loss']:.4f}, running train acc ")
     assert f"train acc after the epoch {row['train_accuracy']:.3f}, valid acc " in line
 
@@ -173,8 +170,8 @@ def test_alexnet_trains_too(small_cifar10, tmp_path):
 def test_initial_weights_depend_on_the_seed_alone():
     nets = []
     for seed in (1, 1, 2):
-        net = train.build_net(CIFAR10_CONVNET)
-        train.initialize(net, CIFAR10_CONVNET, [mx.cpu()], seed)
+        net = build_net(CIFAR10_CONVNET)
+        initialize(net, CIFAR10_CONVNET, [mx.cpu()], seed)
         nets.append([p.data().asnumpy() for p in net.collect_params().values()])
     first, again, other = nets
     assert all((a == b).all() for a, b in zip(first, again))
@@ -190,14 +187,17 @@ def test_initial_weights_depend_on_the_seed_alone():
         ),
         (
             ["--recipe", "cifar10-alexnet", "--resize", "68"],
-            "--resize 68: input (1, 3, 62, 62) does not fit the net; the smallest square that does "
+            "--resize 68: input (1, 3, 62, 62) does not fit the net; the smallest square that fits "
             "is (1, 3, 63, 63)",
         ),
         (["--recipe", "cifar10-alexnet", "--resize", "5"], "--resize 5: input (1, 3, 1, 1) does"),
-        (["--augment"], "--augment: not with fashion-mnist, whose lecture changes no images"),
+        (
+            ["--augment"],
+            "--augment: not with fashion-mnist, whose images are not changed",
+        ),
         (
             ["--recipe", "cifar10-convnet", "--train-size", "100"],
-            "--batch-size 256: more than the 100 training images, and what does not fill a batch",
+            "--batch-size 256: more than the 100 training images, and a batch that is not full",
         ),
     ],
 )
@@ -206,7 +206,7 @@ def test_bad_input_is_one_line_and_status_2(
 ):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
-        train.cli.run(lambda: train.main(["--ctx", "cpu", "--num-workers", "0", *arguments]))
+        cli.run(lambda: train.main(["--ctx", "cpu", "--num-workers", "0", *arguments]))
     assert ended.value.code == 2
     said = capsys.readouterr()
     assert message in said.err

@@ -8,13 +8,13 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from d2l_alexnet import train
+from d2l_alexnet.callbacks.tensorboard import TensorBoard
+from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.history import read_history
 from d2l_alexnet.nets import alexnet
 from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import QUICK
 from d2l_alexnet.state import State
-from d2l_alexnet.errors import InputError, RunError
-from d2l_alexnet.callbacks.tensorboard import TensorBoard
 
 TINY = dataclasses.replace(QUICK, resize=67, train_size=192, batch_size=16, num_epochs=2)
 STEPS = 12  # in an epoch
@@ -45,13 +45,14 @@ def open_board(folder, steps=0):
     return board
 
 
-def test_events_hold_the_history_the_pass_the_pictures_and_the_graph(small_data, tmp_path):
+def test_events_hold_the_history_the_running_means_the_pictures_and_the_graph(small_data, tmp_path):
     options = RunOptions("cpu", num_workers=0, out=tmp_path / "run", explain_gap=True)
     history = train.train(TINY, options, tensorboard=True)
     events = read(tmp_path / "run")
     assert set(events.Tags()["scalars"]) == {
         "running/loss",
         "running/running_train_accuracy",
+        "running/running_train_accuracy_in_predict_mode",
         *(f"epoch/{key}" for key in history[0]),
     }
     for key in history[0]:
@@ -71,7 +72,7 @@ def test_events_hold_the_history_the_pass_the_pictures_and_the_graph(small_data,
     assert len(inputs) == 1 + 8 * 3 + 7 + 3 + 2  # data, weighted layers, ReLUs, pools, dropouts
 
 
-def test_a_resumed_run_goes_on_after_what_it_remembers(small_data, tmp_path):
+def test_a_resumed_run_hides_the_points_after_its_checkpoint(small_data, tmp_path):
     """A killed process may have written of steps after its last checkpoint."""
     recipe = dataclasses.replace(TINY, num_epochs=1)
     train.train(recipe, ctx="cpu", num_workers=0, out=tmp_path / "run", tensorboard=True)

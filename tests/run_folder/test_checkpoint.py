@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
+from d2l_alexnet.errors import InputError, RunError
+from d2l_alexnet.history import read_history
+from d2l_alexnet.recipes import LECTURE
 from d2l_alexnet.run_folder import checkpoint
 from d2l_alexnet.run_folder.results import write_results
 from d2l_alexnet.state import State
-from d2l_alexnet.history import read_history
-from d2l_alexnet.recipes import LECTURE
-from d2l_alexnet.errors import InputError, RunError
 
 
 def small_net(units=3):

@@ -1,7 +1,7 @@
 """Damaged files of every kind: a reader gives what it should or one clear line, nothing else.
 
-``python -m pytest tests/run_folder/test_fuzz.py --hypothesis-profile long -s`` tries thousands of files a
-reader and says how many.
+``python -m pytest tests/run_folder/test_fuzz.py --hypothesis-profile long -s`` tries thousands of
+files for each reader and prints how many.
 """
 
 import collections
@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2l_alexnet.options import RunOptions
-from d2l_alexnet.run_folder import checkpoint
-from d2l_alexnet.run_folder.settings import SETTINGS, read_settings, write_settings
-from d2l_alexnet.state import State
 from d2l_alexnet.data.fashion_mnist import IdxFile
 from d2l_alexnet.history import read_history, write_history
-from d2l_alexnet.run_folder.params import read_params
+from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import LECTURE
+from d2l_alexnet.run_folder import checkpoint
+from d2l_alexnet.run_folder.params import read_params
+from d2l_alexnet.run_folder.settings import SETTINGS, read_settings, write_settings
+from d2l_alexnet.state import State
 
 VALUES = np.arange(12, dtype=np.uint8).reshape(3, 4)
 RAW = bytes([0, 0, 8, 2, 0, 0, 0, 3, 0, 0, 0, 4]) + VALUES.tobytes()

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from mxnet import gluon
 
-from d2l_alexnet.run_folder.params import load_params, read_params, save_params
 from d2l_alexnet.errors import InputError
+from d2l_alexnet.run_folder.params import load_params, read_params, save_params
 
 
 def make_net(units=3):
