@@ -150,8 +150,8 @@ def _set_log_axis(axes: Axes) -> None:
     """Make the y axis logarithmic, and so long that constant values have a tick label too."""
     values = [value for line in axes.get_lines() for value in _values(line)]
     if values and min(values) > 0:
+        axes.set_ylim(min(values) / 4, max(values) * 4)  # first: a scale of one value may warn
         axes.set_yscale("log")
-        axes.set_ylim(min(values) / 4, max(values) * 4)
 
 
 def _clip_diverged(axes: Axes) -> None:

@@ -45,7 +45,11 @@ def points_inside(axes):
     return drawn
 
 
-@pytest.mark.parametrize("more", [{}, EVERY_ACCURACY, dict(learning_rate=0.0)])
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "more",
+    [{}, EVERY_ACCURACY, dict(learning_rate=0.0), dict(learning_rate=9.999999999999998e-05)],
+)
 @pytest.mark.parametrize("epochs", [1, 5])
 def test_curves_show_every_point_of_every_key_inside_the_axes(more, epochs):
     rows = [dict(row, loss=row["loss"] * 9, **more) for row in LECTURE.published[:epochs]]

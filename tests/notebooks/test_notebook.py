@@ -13,7 +13,7 @@ from PIL import Image
 
 from d2l_alexnet.history import write_history
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 PICTURES = {
     "alexnet.ipynb": {
         "shapes-picture-code",
@@ -38,20 +38,16 @@ PICTURES = {
     },
 }
 SMALL = """
-from d2l_alexnet import data
-
-(train_images, train_labels), (test_images, test_labels) = fashion_mnist()
-small = (train_images[:320], train_labels[:320]), (test_images[:200], test_labels[:200])
-data.fashion_mnist = lambda data_dir=None: small
+(train_images, train_labels), (test_images, test_labels) = DATA_SETS["fashion-mnist"].read(None)
+small = (train_images[:128], train_labels[:128]), (test_images[:100], test_labels[:100])
+DATA_SETS["fashion-mnist"] = replace(DATA_SETS["fashion-mnist"], read=lambda data_dir: small)
 recipe = replace(RECIPES["quick"], resize=67, batch_size=32)
 ctx = "cpu"
 """
 SMALL_CIFAR10 = """
-from d2l_alexnet import data
-
-(train_images, train_labels), (test_images, test_labels) = cifar10()
+(train_images, train_labels), (test_images, test_labels) = DATA_SETS["cifar10"].read(None)
 small = (train_images[:600], train_labels[:600]), (test_images[:200], test_labels[:200])
-data.cifar10 = lambda data_dir=None: small
+DATA_SETS["cifar10"] = replace(DATA_SETS["cifar10"], read=lambda data_dir: small)
 recipe = replace(RECIPES["cifar10-convnet"], train_size=300, batch_size=64, num_epochs=2)
 ctx = "cpu"
 results = Path("../results")
@@ -130,7 +126,7 @@ def test_the_first_runs_from_top_to_bottom_and_draws_everything(alexnet):
 def test_the_second_runs_from_top_to_bottom_and_draws_everything(alexnet_cifar10):
     assert_everything_is_drawn(alexnet_cifar10, PICTURES["alexnet_cifar10.ipynb"])
     cells = code_cells(alexnet_cifar10)
-    assert "the smallest square that does is (1, 3, 63, 63)" in text(cells["alexnet-small-code"])
+    assert "the smallest square that fits is (1, 3, 63, 63)" in text(cells["alexnet-small-code"])
     sizes = text(cells["alexnet-adaptive-code"]).splitlines()
     assert [line.split(" parameters")[0].split()[-1] for line in sizes] == ["57,044,810"] * 4
     assert "training: 512 images in 2 batches" in text(cells["data-split-code"])
