@@ -1,8 +1,8 @@
-"""Write down what PyTorch makes of the second lecture's nets and of its plateau schedule.
+"""Write the values that PyTorch computes for the second lecture's nets and learning rates.
 
-``python tests/make_fixtures.py`` runs where PyTorch is installed, which is not where MXNet is: the
-values lie in tests/fixtures/pytorch.npz, 13 kB. Weights and images are not among them; they are
-drawn from a seed on both sides.
+``python tests/make_fixtures.py`` needs PyTorch, which is not installed beside MXNet. The values are
+in tests/fixtures/pytorch.npz, 13 kB. It has no weights and no images: this script and the tests
+draw them from the same seeds.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 FIXTURES = Path(__file__).parent / "fixtures" / "pytorch.npz"
-SAMPLED = 64  # values of each gradient that are kept, and of each initial array
+SAMPLED = 64  # values that are kept of each gradient
 SHAPES = {"alexnet_cifar10": (2, 3, 64, 64), "convnet_cifar10": (8, 3, 32, 32)}
 PLATEAU = dict(factor=0.1, patience=10, threshold=1e-4)
 
@@ -22,10 +22,10 @@ def draw_images(name):
 
 
 def draw_weights(shapes):
-    """Draw an array for each shape, of a size that keeps the net's values in bounds."""
+    """Draw an array for each shape, scaled so that the net's outputs are neither huge nor tiny."""
     draws = np.random.RandomState(2)
     for shape in shapes:
-        if len(shape) == 1:  # a bias, or what batch normalisation learns and remembers
+        if len(shape) == 1:  # a bias, or an array of a BatchNorm layer
             yield draws.uniform(0.5, 1.5, shape).astype(np.float32)
         else:
             scale = (3 / np.prod(shape[1:])) ** 0.5
@@ -33,7 +33,7 @@ def draw_weights(shapes):
 
 
 def sample(array):
-    """Choose some of an array's values, the same on both sides."""
+    """Choose some of an array's values by a fixed seed."""
     places = np.random.RandomState(3).randint(0, array.size, SAMPLED)
     return array.ravel()[places]
 
@@ -42,7 +42,7 @@ def draw_accuracies():
     """Draw sequences of accuracies that rise, fall and stay: (sequences, epochs)."""
     draws = np.random.RandomState(4)
     steps = draws.normal(0, 0.01, (20, 120)) + np.linspace(0.02, -0.002, 120)
-    steps[0] = 0  # stays where it is, until the rate cannot fall any more
+    steps[0] = 0  # constant, until the learning rate is not cut any more
     return np.clip(np.cumsum(steps, axis=1), 0.1, 0.9).round(4)
 
 
@@ -89,7 +89,7 @@ def convnet():
 
 
 def record_net(name, net):
-    """Give a net's logits and gradients on the drawn images, as it learns and as it predicts."""
+    """Give a net's logits in predict and in training mode, its gradients and running averages."""
     import torch
 
     arrays = [array for key, array in net.state_dict().items() if "num_batches" not in key]
@@ -111,13 +111,13 @@ def record_net(name, net):
 
 
 def record_initial(name, net):
-    """Give the bound of each initial array, which is that of a uniform distribution around 0."""
+    """Give the largest absolute value of each initial array."""
     extremes = [float(p.detach().abs().max()) for p in net.parameters()]
     return {f"{name}.extremes": np.array(extremes)}
 
 
 def record_plateau(accuracies):
-    """Give the learning rates that PyTorch's own schedule makes of each sequence."""
+    """Give the learning rates of PyTorch's ReduceLROnPlateau for each sequence of accuracies."""
     import torch
 
     rates = np.zeros_like(accuracies)

@@ -1,4 +1,4 @@
-"""The second lecture's nets against PyTorch's, whose values lie in tests/fixtures."""
+"""The second lecture's nets compute what PyTorch's compute; see `make_fixtures`."""
 
 import mxnet as mx
 import numpy as np
@@ -16,7 +16,7 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def expected(name):
-    """What PyTorch gave, by the name without the net's."""
+    """PyTorch's values for the net, by their names without the net's name."""
     with np.load(FIXTURES) as file:
         found = {key: file[key] for key in file if key.startswith(name)}
     return {key.partition(".")[2]: value for key, value in found.items()}
@@ -24,7 +24,7 @@ def expected(name):
 
 @pytest.fixture(scope="module")
 def learnt(name):
-    """The net with the drawn weights, and its logits before, in and after learning a batch."""
+    """The net after a backward pass, and its logits in predict and in training mode."""
     net = NETS[name](dropout=0.0)
     images, labels = draw_images(name)
     X, y = mx.nd.array(images), mx.nd.array(labels)
@@ -49,18 +49,18 @@ def test_the_same_weights_give_the_same_logits(learnt, expected):
 
 
 def test_the_same_weights_give_the_same_gradients(learnt, expected):
-    """To a ten-thousandth of a gradient's norm; those of a bias before normalisation are 0."""
+    """The tolerance is 1e-4 of a gradient's norm. Gradients of a bias before BatchNorm are 0."""
     net, *_ = learnt
     gradients = [p.grad().asnumpy() for p in net.collect_params().values() if p.grad_req != "null"]
     assert len(gradients) == len(expected["norms"])
     for ours, theirs, norm in zip(gradients, expected["gradients"], expected["norms"]):
-        # In float64: the sum of so many squares loses a few ten-thousandths in float32.
+        # In float64, because the sum of so many squares has an error of some 1e-4 in float32.
         assert np.allclose(np.linalg.norm(ours.astype(np.float64)), norm, rtol=1e-4, atol=1e-5)
         assert np.allclose(sample(ours), theirs, rtol=0, atol=1e-4 * max(norm, 1e-2))
 
 
 def test_running_averages_are_pytorchs_but_for_the_variances_divisor(learnt, expected):
-    """MXNet divides a batch's variance by n, PyTorch by n - 1, in what it remembers of it."""
+    """For the running variance MXNet divides a batch's squares by n, and PyTorch by n - 1."""
     net, *_ = learnt
     theirs, images = expected["running"], 8
     pixels = dict(batchnorm0=16 * 16, batchnorm1=16 * 16, batchnorm2=8 * 8, batchnorm3=1)
