@@ -8,12 +8,15 @@ import os
 import sys
 from pathlib import Path
 
-from d2l_alexnet.distributed import rendezvous
 from d2l_alexnet.runtime import bootstrap
 
 __version__ = "0.1.0"
 
-if rendezvous.ROLE in os.environ:  # a process of a distributed run
+if "DMLC_ROLE" in os.environ:  # a process of a distributed run
+    # Imported only here. If it were already imported when MXNet is not found, runpy would print a
+    # traceback for `python -m d2l_alexnet.distributed.launch` instead of one line.
+    from d2l_alexnet.distributed import rendezvous
+
     rendezvous.prepare()
 try:
     bootstrap.prepare()

@@ -4,10 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from d2l_alexnet import diagnosis, gpus, runtime
+from d2l_alexnet.errors import InputError
+from d2l_alexnet.runtime import bootstrap, devices, gpus
 from d2l_alexnet.runtime.gpus import GPU
 
 STAND_IN = """
@@ -63,37 +65,37 @@ def stand_in_driver(tmp_path, monkeypatch):
     ],
 )
 def test_the_wheel_runs_on_maxwell_to_ada(name, capability, runs):
-    trouble = GPU(name, capability, 16_000, (12, 4)).trouble()
+    reason = GPU(name, capability, 16_000, (12, 4)).unsupported_reason()
     if runs:
-        assert trouble == ""
+        assert reason == ""
     else:
-        assert trouble.startswith(f"the {name} has compute capability {capability[0]}.")
-        assert "5.0, 6.0, 7.0, 8.0 and 8.6" in trouble
-        assert "PTX" in trouble
+        assert reason.startswith(f"the {name} has compute capability {capability[0]}.")
+        assert "5.0, 6.0, 7.0, 8.0 and 8.6" in reason
+        assert "PTX" in reason
 
 
 def test_an_old_driver_is_named():
-    trouble = GPU("Tesla T4", (7, 5), 15_000, (10, 2)).trouble()
-    assert "the driver knows CUDA up to 10.2" in trouble
-    assert trouble.endswith("install a newer driver")
+    reason = GPU("Tesla T4", (7, 5), 15_000, (10, 2)).unsupported_reason()
+    assert "the driver knows CUDA up to 10.2" in reason
+    assert reason.endswith("install a newer driver")
 
 
 @pytest.mark.skipif(gpus.find()[0] != [], reason="this machine has a GPU")
 def test_without_a_driver_the_reason_is_given():
-    found, trouble = gpus.find()
+    found, reason = gpus.find()
     assert found == []
-    assert trouble
+    assert reason
 
 
 @needs_compiler
 def test_the_driver_is_asked_in_another_process(stand_in_driver):
     stand_in_driver()
-    found, trouble = gpus.find()
+    found, reason = gpus.find()
     assert found == [
         GPU("Tesla T4", (7, 5), 15 * 1024, (12, 4)),
         GPU("NVIDIA H200", (9, 0), 15 * 1024, (12, 4)),
     ]
-    assert trouble == ""
+    assert reason == ""
 
 
 @needs_compiler
@@ -109,11 +111,11 @@ def test_a_gpu_too_new_a_gpu_not_there_and_a_build_without_cuda_are_refused(stan
         "gpu:1": "the NVIDIA H200 has compute capability 9.0; MXNet 1.9.1 has machine code for ",
         "gpu:2": "there are 2 GPUs, counted from gpu:0",
     }.items():
-        with pytest.raises(runtime.InputError, match=f"^--ctx {name}: {reason}.*; use --ctx cpu"):
-            runtime.choose_context(name)
-    if not runtime._installed("mxnet-cu112"):
-        with pytest.raises(runtime.InputError, match="this MXNet is the CPU build, and there is "):
-            runtime.choose_context("gpu:0")
+        with pytest.raises(InputError, match=f"^--ctx {name}: {reason}.*; use --ctx cpu"):
+            devices.choose_context(name)
+    if not bootstrap._installed("mxnet-cu112"):
+        with pytest.raises(InputError, match="this MXNet is the CPU build, and there is "):
+            devices.choose_context("gpu:0")
 
 
 @needs_compiler
@@ -122,10 +124,13 @@ def test_missing_cuda_libraries_are_named_all_at_once_with_their_packages(tmp_pa
     build(tmp_path / "driver", gpus.DRIVER)
     wheels = tmp_path / "nvidia"
     missing = ("libcublas.so.11", "libnccl.so.2")
-    for library in runtime.CUDA_LIBRARIES:
+    for library in bootstrap.CUDA_LIBRARIES:
         if library not in missing:
             build(wheels / library.split(".")[0] / "lib", library)
-    code = f"from d2l_alexnet import runtime; runtime.load_cuda_libraries([{str(wheels)!r}])"
+    code = (
+        "from d2l_alexnet.runtime import bootstrap; "
+        f"bootstrap.load_cuda_libraries([{str(wheels)!r}])"
+    )
     environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path / "driver")}
 
     def load():
@@ -146,7 +151,7 @@ def test_missing_cuda_libraries_are_named_all_at_once_with_their_packages(tmp_pa
 @pytest.mark.skipif(gpus.find()[0] != [], reason="this machine has a GPU")
 def test_cuda_libraries_without_a_driver_point_to_the_cpu_build():
     with pytest.raises(ImportError, match=r"no NVIDIA driver .*pip install 'd2l_alexnet\[cpu\]'$"):
-        runtime.load_cuda_libraries()
+        bootstrap.load_cuda_libraries()
 
 
 def test_both_mxnets_in_one_environment_are_noticed(tmp_path):
@@ -165,31 +170,8 @@ def test_both_mxnets_in_one_environment_are_noticed(tmp_path):
     assert "mxnet and mxnet-cu112 are both installed" in done.stderr
 
 
-def test_the_diagnosis_names_everything_once(run):
-    done = run("runtime")
-    assert (done.returncode, done.stderr) == (0, "")
-    names = [line.split(":")[0] for line in done.stdout.splitlines()]
-    assert names == [
-        "Python",
-        "NumPy",
-        "MXNet",
-        "threads",
-        "shared memory",
-        "CUDA libraries",
-        "GPUs",
-        "Fashion-MNIST",
-        "CIFAR-10",
-        "disk",
-    ]
-    assert f"{os.environ['OMP_NUM_THREADS']} (OMP_NUM_THREADS)" in done.stdout
-
-
-def test_the_diagnosis_names_a_file_that_is_damaged_or_missing(monkeypatch, tmp_path):
-    monkeypatch.setenv("MXNET_HOME", str(tmp_path))
-    clothes, others = tmp_path / "datasets" / "fashion-mnist", tmp_path / "datasets" / "cifar10"
-    others.mkdir(parents=True)
-    (others / "data_batch_1.bin").write_bytes(b"x")
-    seen = diagnosis.diagnose()
-    assert seen["Fashion-MNIST"] == f"train-images-idx3-ubyte.gz is not in {clothes}"
-    expected = f"{others}/data_batch_1.bin: expected 30,730,000 bytes, found 1; "
-    assert seen["CIFAR-10"].startswith(expected)
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="needs sys.stdlib_module_names")
+def test_no_file_beside_the_script_hides_a_standard_module():
+    names = {path.stem for path in Path(gpus.__file__).parent.glob("*.py")}
+    assert "gpus" in names
+    assert not names & sys.stdlib_module_names
