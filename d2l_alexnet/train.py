@@ -15,7 +15,7 @@ from d2l_alexnet.callbacks.progress import Progress
 from d2l_alexnet.callbacks.results import ResultsWriter
 from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.data.load import load_data
-from d2l_alexnet.data.loader import closing
+from d2l_alexnet.data.loader import DataLoader, closing
 from d2l_alexnet.distributed.process_group import SINGLE_PROCESS, SingleProcess, join
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.loop import fit
@@ -145,25 +145,19 @@ def _run(
     if recipe.dtype == "float16":
         use_mixed_precision(ctx)
     net = build_net(recipe)
-    train_iter, evaluations = load_data(recipe, options, ctx[0])
-    loaders = [train_iter, *evaluations.values()]
-    check_parts([train_iter], len(ctx) * group.size)
-    check_parts(evaluations.values(), len(ctx))
-    train_iter = train_iter.shard(group.rank, group.size)
+    train_iter, evaluations = load(recipe, options, ctx, group)
     run = Path(str(options.out))
     own = folder.locked(run) if group.is_main else contextlib.nullcontext()
     enough_memory = devices.explain_out_of_memory(ctx[0], recipe.batch_size)
+    loaders = [train_iter, *evaluations.values()]
     with closing(loaders), own, StopRequest() as stop, enough_memory:
-        initialize(net, recipe, ctx, options.seed)
-        trainer = make_trainer(net, recipe, recipe.num_epochs * len(train_iter), group.kvstore)
-        split_net = SplitNet(net) if options.explain_gap else None
-        training = Training(net, trainer, recipe, options.seed, ctx, group, split_net)
+        training = start(net, recipe, options, ctx, group, steps=len(train_iter))
         if resumed:
             load_checkpoint(training, run, new_lr)
         if training.state.epoch > recipe.num_epochs:
             print(f"{run} is finished, {recipe.num_epochs} epochs; --epochs would add some")
             return training.state.history
-        group.broadcast_weights(trainer)
+        group.broadcast_weights(training.trainer)
         listeners: list[Callback] = []
         if group.is_main:
             workers = len(train_iter.workers)
@@ -174,6 +168,26 @@ def _run(
     if options.explain_gap:
         print(gap.explain(history))
     return history
+
+
+def load(
+    recipe: Recipe, options: RunOptions, ctx: Sequence, group: SingleProcess
+) -> tuple[DataLoader, dict[str, DataLoader]]:
+    """Load the data; of each batch of training images, only this process's part."""
+    train_iter, evaluations = load_data(recipe, options, ctx[0])
+    check_parts([train_iter], len(ctx) * group.size)
+    check_parts(evaluations.values(), len(ctx))
+    return train_iter.shard(group.rank, group.size), evaluations
+
+
+def start(
+    net: Any, recipe: Recipe, options: RunOptions, ctx: Sequence, group: SingleProcess, steps: int
+) -> Training:
+    """Give a net its initial weights and its trainer; `steps` is the number in an epoch."""
+    initialize(net, recipe, ctx, options.seed)
+    trainer = make_trainer(net, recipe, recipe.num_epochs * steps, group.kvstore)
+    split_net = SplitNet(net) if options.explain_gap else None
+    return Training(net, trainer, recipe, options.seed, ctx, group, split_net)
 
 
 def check_parts(loaders: Iterable[Any], devices: int) -> None:

@@ -1,0 +1,111 @@
+import dataclasses
+import signal
+
+import pytest
+
+from d2l_alexnet import cli, train
+from d2l_alexnet.errors import InputError, Interrupted, RunError
+from d2l_alexnet.options import DistributedOptions, RunOptions, option
+from d2l_alexnet.recipes import QUICK, RECIPES, Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    whole: int = option(3, "a whole number", minimum=1, maximum=9)
+    share: float = option(0.5, "a share", minimum=0, below=1)
+    switch: bool = option(False, "a switch")
+    choice: str = option("a", "a choice", flag="--pick", choices=("a", "b"))
+    folder: str = option(None, "a folder", metavar="DIR")
+    hidden: int = 7
+
+
+def parse(*arguments, **settings):
+    parser = cli.Parser("test", "For tests.")
+    cli.add_flags(parser, Options, **settings)
+    return vars(parser.parse_args(arguments))
+
+
+def test_what_the_user_does_not_give_is_not_there():
+    assert parse() == {}
+
+
+def test_every_kind_of_field_has_its_flag():
+    given = parse(
+        *("--whole", "4", "--share", "0.25", "--switch"), *("--pick", "b", "--folder", "x")
+    )
+    assert given == dict(whole=4, share=0.25, switch=True, choice="b", folder="x")
+    assert cli.take(given, Options) == Options(4, 0.25, True, "b", "x")
+    assert given == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--whole", "0"], "argument --whole: '0' is not a whole number from 1 to 9"),
+        (["--whole", "10"], "argument --whole: '10' is not a whole number from 1 to 9"),
+        (["--whole", "1.5"], "argument --whole: '1.5' is not a whole number from 1 to 9"),
+        (["--share", "1"], "argument --share: '1' is not a number from 0 below 1"),
+        (["--share", "-0.1"], "argument --share: '-0.1' is not a number from 0 below 1"),
+        (["--share", "nan"], "argument --share: 'nan' is not a number from 0 below 1"),
+        (["--pick", "c"], "argument --pick: invalid choice: 'c'"),
+        (["--hidden", "1"], "unrecognized arguments: --hidden 1"),
+    ],
+)
+def test_a_value_out_of_range_is_one_line_and_status_2(arguments, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse(*arguments)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"python -m d2l_alexnet.test: {message}")
+
+
+def test_help_shows_defaults_only_where_they_apply(capsys):
+    for defaults in (True, False):
+        with pytest.raises(SystemExit):
+            parse("--help", defaults=defaults)
+        assert ("a whole number (default: 3)" in capsys.readouterr().out) == defaults
+
+
+def test_every_option_of_a_run_has_a_flag_and_a_documented_field():
+    parser = train.parser()
+    flags = {action.dest for action in parser._actions}
+    for options in (RunOptions, DistributedOptions, Recipe):
+        for field in dataclasses.fields(options):
+            assert field.name in options.__doc__
+            assert "help" not in field.metadata or field.name in flags
+    assert {field.name for field in dataclasses.fields(RunOptions)} <= flags
+
+
+def test_dropout_can_be_set_on_the_command_line(monkeypatch):
+    seen = []
+    monkeypatch.setattr(train, "train", lambda recipe, *_, **__: seen.append(recipe))
+    train.main(["--recipe", "quick", "--dropout", "0.3", "--epochs", "2"])
+    train.main([])
+    assert seen == [dataclasses.replace(QUICK, dropout=0.3, num_epochs=2), RECIPES["lecture"]]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (InputError("bad"), 2),
+        (RunError("bad"), 1),
+        (Interrupted(signal.SIGTERM, "bad"), 143),
+        (Interrupted(signal.SIGINT, "bad"), 130),
+    ],
+)
+def test_errors_of_ours_are_one_line_with_their_status(error, status, capsys):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        cli.run(main)
+    assert ended.value.code == status
+    assert capsys.readouterr().err == "d2l_alexnet: bad\n"
+
+
+def test_a_crash_keeps_its_traceback():
+    def main():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        cli.run(main)
