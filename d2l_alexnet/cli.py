@@ -5,11 +5,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import math
+import operator
 import signal
 import sys
 from typing import Any, Callable, NoReturn
 
 from d2l_alexnet.errors import InputError, Interrupted, RunError
+
+LIMITS = {  # of a number: how to say them, and how to check them
+    "minimum": ("from", operator.ge),
+    "maximum": ("to", operator.le),
+    "above": ("above", operator.gt),
+    "below": ("below", operator.lt),
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -78,58 +87,33 @@ def _argument(field: dataclasses.Field) -> dict[str, Any]:
     return dict(help=text, metavar=metavar, type=number(kind, **limits) if limits else kind)
 
 
-def number(
-    kind: type,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-) -> Callable[[str], Any]:
+def number(kind: type, **limits: float) -> Callable[[str], Any]:
     """Make an argparse type that accepts the finite numbers of a range.
 
     Parameters
     ----------
     kind : type
         int or float.
-    minimum, maximum : number, optional
-        The smallest and the largest number that is allowed.
-    above, below : number, optional
-        Numbers that are just not allowed.
+    **limits
+        ``minimum`` and ``maximum``, both allowed; ``above`` and ``below``, both not allowed.
 
     Returns
     -------
     callable
         Turns a string into a number; argparse makes one line of what it raises.
     """
-    limits = {"from": minimum, "to": maximum, "above": above, "below": below}
-    given = [f"{word} {limit}" for word, limit in limits.items() if limit is not None]
     name = "a whole number" if kind is int else "a number"
+    words = [f"{LIMITS[key][0]} {limit}" for key, limit in limits.items()]
 
     def parse(text: str) -> Any:
         with contextlib.suppress(ValueError):
             value = kind(text)
-            if in_range(value, minimum, maximum, above, below):
+            within = all(LIMITS[key][1](value, limit) for key, limit in limits.items())
+            if within and math.isfinite(value):
                 return value
-        raise argparse.ArgumentTypeError(f"{text!r} is not {name} {' '.join(given)}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not {' '.join([name, *words])}")
 
     return parse
-
-
-def in_range(
-    value: float,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-) -> bool:
-    """Say whether a number is finite and within all limits; see `number`."""
-    return (
-        abs(value) < float("inf")
-        and (minimum is None or value >= minimum)
-        and (maximum is None or value <= maximum)
-        and (above is None or value > above)
-        and (below is None or value < below)
-    )
 
 
 def run(main: Callable[[], Any]) -> None:

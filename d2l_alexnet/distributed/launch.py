@@ -325,12 +325,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.Parser("distributed.launch", description, EPILOG)
     for kind, default, task in (("workers", 2, "train"), ("servers", 1, "sum gradients")):
         text = f"number of processes that {task} (default: {default})"
-        count = cli.number(int, 1)
+        count = cli.number(int, minimum=1)
         parser.add_argument(f"--{kind}", default=default, type=count, metavar="N", help=text)
     parser.add_argument(
         "--hosts", metavar="FILE", help="file with one host per line; this machine if not given"
     )
-    port, text = cli.number(int, 1, 65535), "port of the scheduler; a free one if not given"
+    port, text = cli.number(int, minimum=1, maximum=65535), "port of the scheduler; a free one if not given"
     parser.add_argument("--port", type=port, metavar="N", help=text)
     parser.add_argument(
         "--ssh", default=SSH, metavar="COMMAND", help="run a command on a host: COMMAND HOST ..."
