@@ -1,1 +1,1 @@
-"""A trained net in formats that others read."""
+"""Export of a trained net to ONNX or to MXNet's own files."""

@@ -1,6 +1,6 @@
-"""Take a trained net out of MXNet: ``python -m d2l_alexnet.export RUN --to onnx``.
+"""Write a trained net as ONNX or as MXNet's own files, and compare them with the net.
 
-What was exported is compared with the net on every test image before it gets its name.
+New files are compared on every test image before they are moved to the run folder.
 """
 
 from __future__ import annotations
@@ -25,31 +25,33 @@ from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import Recipe
 from d2l_alexnet.run_folder.params import read_params
 
-TOLERANCE = 1e-4  # between logits, which are of the order of 10
+TOLERANCE = 1e-4  # of a logit; logits are of the order of 10
+
+# Predicts with the exported files: from images, uint8 (N, H, W, C), or from the tensors that the
+# net gets of them, (N, C, H, W), to logits, (N, classes).
+Predict = Callable[[np.ndarray, Any], np.ndarray]
 
 
-def export(
-    run: str | Path, to: str, options: RunOptions | None = None, **keywords: Any
-) -> None:
-    """Write the net of a run in another format, once that has given the same on all test images.
+def export(run: str | Path, to: str, options: RunOptions | None = None, **keywords: Any) -> None:
+    """Write the net of a run in another format, if it predicts the same for all test images.
 
     Parameters
     ----------
     run : path
-        The run folder, where the new files go too.
+        The run folder. The new files are written there too.
     to : str
         ``onnx`` or ``symbol``.
     options : RunOptions, optional
-        Of which `num_workers` and `data_dir` are used.
+        `num_workers` and `data_dir` are used.
     **keywords
         Fields of `RunOptions`.
 
     Raises
     ------
     InputError
-        For bad input, and where what ONNX needs is not installed.
+        For bad input, and when a package that ONNX needs is not installed.
     RunError
-        When what was exported gives something else, or cannot be written.
+        When the exported net predicts something else, or the files cannot be written.
     """
     net, recipe, ctx = load_net(run, "cpu")
     options = dataclasses.replace(options or RunOptions(), **keywords)
@@ -65,23 +67,16 @@ def export(
             raise RunError(f"{run}: cannot write there ({error.strerror})") from error
 
 
-def write_onnx(net, recipe, folder):
-    """Write net.onnx into a folder.
-
-    Returns
-    -------
-    callable
-        Has the file's own runtime predict: it takes images, uint8 (N, H, W, C), and what the net
-        gets of them, and gives logits, (N, classes).
-    """
+def write_onnx(net: Any, recipe: Recipe, folder: Path) -> Predict:
+    """Write net.onnx into a folder; return a function that predicts with it."""
     try:
         import onnx
         import onnxruntime
 
-        from d2l_alexnet.export.onnx_graph import as_onnx
+        from d2l_alexnet.export.onnx_graph import to_onnx
     except ImportError as error:
         raise InputError(f"--to onnx: pip install 'd2l_alexnet[export]' first ({error})") from error
-    model = as_onnx(net, recipe)
+    model = to_onnx(net, recipe)
     opset, path = model.opset_import[0].version, folder / "net.onnx"
     path.write_bytes(model.SerializeToString())
     print(f"ONNX opset {opset}, accepted by the checker of onnx {onnx.__version__}")
@@ -90,29 +85,31 @@ def write_onnx(net, recipe, folder):
     return lambda images, X: session.run(["logits"], {"images": images})[0]
 
 
-def write_symbol(net, recipe, folder):
-    """Write net-symbol.json and net-0000.params into a folder; otherwise as `write_onnx`."""
+def write_symbol(net: Any, recipe: Recipe, folder: Path) -> Predict:
+    """Write net-symbol.json and net-0000.params; return a function that predicts with them."""
     net(mx.nd.zeros(input_shape(recipe)))  # there is no graph before the first call
     net.export(str(folder / "net"))
     symbol, weights = folder / "net-symbol.json", folder / "net-0000.params"
-    read_params(weights)  # a disk may be full
-    with warnings.catch_warnings():  # that it does not know the type of an image, yet
+    read_params(weights)  # raises if the disk is full
+    with warnings.catch_warnings():  # the type of the input is not known yet
         warnings.filterwarnings("ignore", "Cannot decide type", UserWarning)
         block = gluon.SymbolBlock.imports(str(symbol), ["data"], str(weights))
     return lambda images, X: block(X).asnumpy()
 
 
-WRITERS = dict(onnx=write_onnx, symbol=write_symbol)
+WRITERS: dict[str, Callable[[Any, Recipe, Path], Predict]] = dict(
+    onnx=write_onnx, symbol=write_symbol
+)
 
 
-def compare(net, predict, test_iter):
-    """Compare what was exported with the net itself on all test images, and print the figures.
+def compare(net: Any, predict: Predict, test_iter: Any) -> None:
+    """Compare the exported net with the net itself on all test images, and print the result.
 
     Parameters
     ----------
     net : mxnet.gluon.Block
     predict : callable
-        As `write_onnx` gives it.
+        The function that `write_onnx` or `write_symbol` returned.
     test_iter : DataLoader
         Not shuffled.
 

@@ -1,7 +1,7 @@
-"""A net as an ONNX graph that takes images as the data set has them, bytes, and gives logits.
+"""A net as an ONNX graph: from images, uint8 as in the data set, to logits.
 
-MXNet 1.9.1 translates the net. What its loaders do before, enlarging, cutting out and normalising,
-is put in front of it here, bit for bit, so that who uses the file needs nothing else.
+MXNet 1.9.1 translates the net. The functions here add the preprocessing of `d2l_alexnet.data`:
+resize, crop and normalization, with the same bits. So the file is all that a user needs.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -22,11 +23,11 @@ from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.nets import AdaptiveAvgPool2D
 from d2l_alexnet.recipes import Recipe
 
-OPSET = 13  # the newest that MXNet's exporter knows, whatever version of it onnx has
-IR_VERSION = 7  # the one that came with it, so that old runtimes read the file too
-SCALE = 2048  # OpenCV enlarges bytes with weights that are whole numbers of 2048ths
+OPSET = 13  # the newest that MXNet's exporter supports
+IR_VERSION = 7  # the version of opset 13's time, so that old runtimes can read the file
+SCALE = 2048  # OpenCV resizes bytes with weights that are multiples of 1/2048
 
-# In float64 every one of these whole numbers is exact.
+# The whole numbers here are exact in float64.
 PREPROCESSING = """
 preprocessing (uint8[N, {side}, {side}, {channels}] images)
 => (float[N, {channels}, {crop}, {crop}] tensors) {{
@@ -50,15 +51,15 @@ preprocessing (uint8[N, {side}, {side}, {channels}] images)
 """
 
 
-def as_onnx(net, recipe):
-    """Turn a net into an ONNX model, and have ONNX's own checker look it over.
+def to_onnx(net: Any, recipe: Recipe) -> Any:
+    """Convert a net to an ONNX model, and verify the model with ONNX's checker.
 
     Parameters
     ----------
     net : mxnet.gluon.HybridBlock
-        Lies on the CPU.
+        A net on the CPU.
     recipe : Recipe
-        That it was trained by.
+        The recipe that the net was trained by.
 
     Returns
     -------
@@ -67,7 +68,7 @@ def as_onnx(net, recipe):
         (N, classes), for any N. The names of the classes are in its metadata.
     """
     graph = compose.merge_graphs(
-        preprocessing(recipe), translated(net, recipe), io_map=[("tensors", "data")]
+        preprocessing(recipe), translate(net, recipe), io_map=[("tensors", "data")]
     )
     imports = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION)
@@ -78,8 +79,8 @@ def as_onnx(net, recipe):
     return model
 
 
-def preprocessing(recipe):
-    """Make the graph of what `d2l_alexnet.data` does to images before the net gets them.
+def preprocessing(recipe: Recipe) -> Any:
+    """Make the graph of the preprocessing in `d2l_alexnet.data`.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ def preprocessing(recipe):
         weights[edge : edge + recipe.crop] for weights in interpolation(dataset.side, recipe.resize)
     )
     constants = dict(
-        # OpenCV's steps: sums of 2048ths, cut to 128ths; times 2048ths, cut to quarters; rounded.
+        # OpenCV's steps: sums in 1/2048, cut to 1/128; times 1/2048, cut to 1/4; rounded.
         across=(first + second).T / 16,
         above=first / 2**16,
         below=second / 2**16,
@@ -114,38 +115,39 @@ def preprocessing(recipe):
     return graph
 
 
-def interpolation(side, resize):
-    """Compute the weights of the two pixels between which each pixel of an enlarged line lies.
+def interpolation(side: int, resize: int) -> tuple[np.ndarray, ...]:
+    """Compute the weights of linear interpolation along a line of pixels.
 
     Parameters
     ----------
     side, resize : int
-        Pixels of the line before and after.
+        Number of pixels before and after.
 
     Returns
     -------
     first, second : numpy.ndarray
-        float64 (resize, side), whole numbers up to `SCALE`, one in a row that is not 0.
+        The weights of the two neighbours of each new pixel: float64 (resize, side), whole numbers
+        up to `SCALE`, one entry per row that is not 0.
     """
     position = ((np.arange(resize) + 0.5) * side / resize - 0.5).astype(np.float32)
     before = np.floor(position)
-    share = position - before  # of the second pixel
+    second = position - before  # the weight of the second pixel
     return tuple(
         np.rint(weight * SCALE, dtype=np.float64)[:, None]
         * (np.clip(pixel, 0, side - 1)[:, None] == range(side))
-        for weight, pixel in ((1 - share, before), (share, before + 1))
+        for weight, pixel in ((1 - second, before), (second, before + 1))
     )
 
 
-def translated(net, recipe):
-    """Have MXNet translate a net into an `onnx.GraphProto` from ``data`` to ``logits``."""
+def translate(net: Any, recipe: Recipe) -> Any:
+    """Translate a net with MXNet's exporter: an `onnx.GraphProto` from ``data`` to ``logits``."""
     sides = [layer.output_shape[-1] for layer in shapes.trace(net, input_shape(recipe))]
     for before, layer in zip(sides, list(net)[1:]):
         if isinstance(layer, AdaptiveAvgPool2D):
-            teach_adaptive_pooling(before)
+            register_adaptive_pooling(before)
     logits = mx.sym.identity(net(mx.sym.var("data")), name="logits")
     weights = {name: parameter.data() for name, parameter in net.collect_params().items()}
-    _, *of_one = input_shape(recipe)
+    _, *image_shape = input_shape(recipe)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "net.onnx")
         mx.onnx.export_model(
@@ -155,27 +157,29 @@ def translated(net, recipe):
             np.float32,
             str(path),
             dynamic=True,
-            dynamic_input_shapes=[("N", *of_one)],
+            dynamic_input_shapes=[("N", *image_shape)],
         )
         graph = onnx.load(path).graph
     images = [each for each in graph.input if each.name == "data"]
-    del graph.input[:]  # the weights stand there too, as if they were to be given each time
+    del graph.input[:]  # MXNet lists the weights as inputs too
     graph.input.extend(images)
     return graph
 
 
-def teach_adaptive_pooling(side):
-    """Teach MXNet's exporter to average over the windows of a square input of this side.
+def register_adaptive_pooling(side: int) -> None:
+    """Register a translation of adaptive average pooling of a square input of this side.
 
-    By itself it knows of one window only. Over several, the averages of all rows and then of all
-    columns are two products with a matrix.
+    MXNet's exporter translates it for one window only. For several windows, two matrix products
+    average the rows and then the columns.
     """
 
     @MXNetGraph.register("_contrib_AdaptiveAvgPooling2D", opset_version=OPSET)
-    def convert(node, initializer, outputs_lookup, **_):
+    def convert(
+        node: dict[str, Any], initializer: list[Any], outputs_lookup: dict[str, Any], **_: Any
+    ) -> list[Any]:
         name, (source, output, *_) = node["name"], node["inputs"][0]
         (size,) = np.unique(ast.literal_eval(node["attrs"]["output_size"]))
-        rows = averages(side, size)
+        rows = averaging_matrix(side, size)
         initializer.append(numpy_helper.from_array(rows, f"{name}_rows"))
         initializer.append(numpy_helper.from_array(rows.T.copy(), f"{name}_columns"))
         given = outputs_lookup[source][output].name
@@ -185,7 +189,7 @@ def teach_adaptive_pooling(side):
         ]
 
 
-def averages(side, size):
+def averaging_matrix(side: int, size: int) -> np.ndarray:
     """Make the matrix, float32 (size, side), that averages a line over `size` windows."""
     windows = np.arange(size)[:, None]
     begin, end = windows * side // size, -(-(windows + 1) * side // size)

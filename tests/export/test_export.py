@@ -6,21 +6,26 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 import pytest
-from conftest import first_images
+from conftest import show_slices
 from mxnet import gluon
 from PIL import Image
 
-from d2l_alexnet import data, export, train
-from d2l_alexnet.data.fashion_mnist import CLASSES
-from d2l_alexnet.nets import AdaptiveAvgPool2D
-from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET, LECTURE, QUICK
+from d2l_alexnet import train
+from d2l_alexnet.data import DATA_SETS
+from d2l_alexnet.data.load import load_data
+from d2l_alexnet.data.transforms import transform_of
 from d2l_alexnet.errors import InputError, RunError
+from d2l_alexnet.evaluate import load_net
+from d2l_alexnet.export import formats
+from d2l_alexnet.nets import AdaptiveAvgPool2D
+from d2l_alexnet.options import RunOptions
+from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET, LECTURE, QUICK
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 onnx_graph = pytest.importorskip("d2l_alexnet.export.onnx_graph")
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 def session(model):
@@ -39,8 +44,8 @@ def small_run(fashion_mnist, tmp_path_factory):
     folder = tmp_path_factory.mktemp("small") / "run"
     recipe = dataclasses.replace(QUICK, resize=67, train_size=64, batch_size=32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "fashion_mnist", lambda data_dir=None: first_images(fashion_mnist))
-        train.train(recipe, "cpu", num_workers=0, out=folder)
+        show_slices(patch, "fashion-mnist", fashion_mnist)
+        train.train(recipe, ctx="cpu", num_workers=0, out=str(folder))
     return folder
 
 
@@ -55,11 +60,11 @@ def small_run(fashion_mnist, tmp_path_factory):
         (CIFAR10_CONVNET, 32),
     ],
 )
-def test_preprocessing_is_the_loaders_bit_for_bit(recipe, resize, small_data, request):
+def test_preprocessing_gives_the_loaders_tensors_bit_for_bit(recipe, resize, small_data, request):
     if recipe.data == "cifar10":
         request.getfixturevalue("small_cifar10")
     recipe = dataclasses.replace(recipe, resize=resize)
-    _, evaluations = data.load_data(recipe, 70, 0, 0, None, mx.cpu())
+    _, evaluations = load_data(recipe, RunOptions(num_workers=0))
     test_iter = evaluations["test_accuracy"]
     ((X, _),) = test_iter
     images = np.stack([image for image, _ in test_iter.dataset])
@@ -76,22 +81,22 @@ def test_averaging_over_windows_is_translated(side):
     recipe = dataclasses.replace(CIFAR10_ALEXNET, resize=side, margin=0)
     X = np.random.RandomState(0).rand(5, 3, side, side).astype(np.float32)
     expected = net(mx.nd.array(X)).asnumpy()
-    (given,) = session(as_model(onnx_graph.translated(net, recipe))).run(None, dict(data=X))
+    (given,) = session(as_model(onnx_graph.translate(net, recipe))).run(None, dict(data=X))
     assert np.allclose(given, expected, atol=1e-6)
 
 
 def test_a_net_of_the_second_lecture(small_cifar10, tmp_path, capsys):
     """With batch normalisation, whose running averages are no longer those of the beginning."""
     recipe = dataclasses.replace(CIFAR10_CONVNET, batch_size=64, num_epochs=1)
-    train.train(recipe, "cpu", num_workers=0, out=tmp_path / "run")
-    export.export(tmp_path / "run", "onnx", num_workers=0)
+    train.train(recipe, ctx="cpu", num_workers=0, out=str(tmp_path / "run"))
+    formats.export(tmp_path / "run", "onnx", num_workers=0)
     assert "\nthe same class for 70 of 70 test images, " in capsys.readouterr().out
 
 
-def test_onnx_file_answers_as_the_net_without_mxnet(small_run, small_data, python, capsys):
+def test_onnx_file_predicts_the_same_without_mxnet(small_run, small_data, python, capsys):
     """As the README shows it."""
     capsys.readouterr()
-    export.export(small_run, "onnx", num_workers=0)
+    formats.export(small_run, "onnx", num_workers=0)
     checked, compared, same, path = capsys.readouterr().out.splitlines()
     assert checked == f"ONNX opset 13, accepted by the checker of onnx {onnx.__version__}"
     assert compared == f"Comparing MXNet 1.9.1 and onnxruntime {onnxruntime.__version__}"
@@ -104,37 +109,39 @@ def test_onnx_file_answers_as_the_net_without_mxnet(small_run, small_data, pytho
     (example,) = re.findall(r"```python\n([^`]*onnxruntime[^`]*)```", README.read_text())
     done = python(f"import os; os.chdir({str(small_run)!r})\n{example}")
     assert done.returncode == 0, done.stderr
-    net, recipe, _ = export.load_net(small_run, "cpu")
-    X = data.enlarge(mx.nd.array(images[:1], dtype=np.uint8), recipe.resize)
-    (answer,) = net(data.to_tensor(X)).argmax(axis=1).asnumpy().astype(int)
-    assert done.stdout == f"{CLASSES['fashion-mnist'][answer]}\n"
+    net, recipe, _ = load_net(small_run, "cpu")
+    dataset = DATA_SETS["fashion-mnist"]
+    transform = transform_of(recipe, dataset)
+    X = transform.to_tensor(transform.on_cpu(mx.nd.array(images[:1], dtype=np.uint8)))
+    (predicted,) = net(X).argmax(axis=1).asnumpy().astype(int)
+    assert done.stdout == f"{dataset.classes[predicted]}\n"
 
 
 def test_symbol_is_mxnets_own_pair_of_files(small_run, small_data, capsys):
     capsys.readouterr()
-    export.export(small_run, "symbol", num_workers=0)
+    formats.export(small_run, "symbol", num_workers=0)
     same, *paths = capsys.readouterr().out.splitlines()
     assert same == "the same class for 70 of 70 test images, logits differ by 0.0e+00 at the most"
     assert paths == [str(small_run / name) for name in ("net-0000.params", "net-symbol.json")]
     assert all(Path(path).exists() for path in paths)
 
 
-def test_what_gives_something_else_is_not_exported(small_run, small_data, monkeypatch):
+def test_an_export_that_predicts_something_else_is_not_kept(small_run, small_data, monkeypatch):
     def write_wrongly(net, recipe, folder):
-        predict = export.write_symbol(net, recipe, folder)
+        predict = formats.write_symbol(net, recipe, folder)
         return lambda images, X: predict(images, X) + 1e-3
 
     before = sorted(small_run.iterdir())
-    monkeypatch.setitem(export.WRITERS, "symbol", write_wrongly)
+    monkeypatch.setitem(formats.WRITERS, "symbol", write_wrongly)
     with pytest.raises(RunError, match="^not exported: the same class for 70 of 70 test images, "):
-        export.export(small_run, "symbol", num_workers=0)
+        formats.export(small_run, "symbol", num_workers=0)
     assert sorted(small_run.iterdir()) == before
 
 
-def test_what_onnx_needs_is_named_where_it_is_not_installed(small_run, small_data, monkeypatch):
+def test_onnx_without_its_packages_names_the_extra(small_run, small_data, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match=r"^--to onnx: pip install 'd2l_alexnet\[export\]' first"):
-        export.export(small_run, "onnx", num_workers=0)
+        formats.export(small_run, "onnx", num_workers=0)
 
 
 def test_a_folder_that_is_no_run_is_one_line_and_status_2(run, tmp_path):
