@@ -197,6 +197,7 @@ class DataLoader(gluon.data.DataLoader):
     def _with_sampler(self, sampler: Any, batch_size: int, images: int) -> DataLoader:
         """Make a loader with another sampler, and with the same workers."""
         loader = copy.copy(self)
+        loader._source = self  # not garbage-collected before `loader`, which would end the workers
         loader.sampler, loader.batch_size, loader.images = sampler, batch_size, images
         last_batch = self.last_batch if isinstance(sampler, ShardedSampler) else "keep"
         loader._batch_sampler = gluon.data.BatchSampler(sampler, batch_size, last_batch)
