@@ -330,7 +330,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--hosts", metavar="FILE", help="file with one host per line; this machine if not given"
     )
-    port, text = cli.number(int, minimum=1, maximum=65535), "port of the scheduler; a free one if not given"
+    text = "port of the scheduler; a free one if not given"
+    port = cli.number(int, minimum=1, maximum=65535)
     parser.add_argument("--port", type=port, metavar="N", help=text)
     parser.add_argument(
         "--ssh", default=SSH, metavar="COMMAND", help="run a command on a host: COMMAND HOST ..."
