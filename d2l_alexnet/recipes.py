@@ -116,9 +116,9 @@ LECTURE = Recipe(
 )
 
 # The same layers and images in some minutes on two CPU cores: one epoch of 4,800 images, and
-# settings with which a short run learns. Initial weights for ReLUs (He et al., 2015). Small batches.
-# Adam, which averages squared gradients over 50 steps, as there are only 300 in all. No dropout: no
-# image is seen twice, so none can be memorised.
+# settings with which a short run learns. Initial weights for ReLUs (He et al., 2015). Small
+# batches. Adam, which averages squared gradients over 50 steps, as there are only 300 in all. No
+# dropout: no image is seen twice, so none can be memorised.
 QUICK = Recipe(
     name="quick",
     dropout=0.0,

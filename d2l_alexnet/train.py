@@ -30,8 +30,8 @@ from d2l_alexnet.state import Training
 
 MAY_CHANGE = ("num_epochs", "lr")  # of a recipe, when a run is resumed
 SAVED = ("seed", "explain_gap")  # options of a run that a resumed run keeps
-EPILOG = """lecture: five epochs of 60,000 images, as published: 17 s per epoch on the lecture's GPU,
-a quarter of an hour or more on two CPU cores. quick: one epoch of a few thousand images, some
+EPILOG = """lecture: five epochs of 60,000 images, as published: 17 s per epoch on the lecture's
+GPU, a quarter of an hour or more on two CPU cores. quick: one epoch of a few thousand images, some
 minutes on two cores. cifar10-alexnet, cifar10-convnet: the second lecture's two nets, 200 and 50
 epochs. Every run measures its first batches and prints how long an epoch takes on this machine."""
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Sequence
 
 import numpy as np
 
@@ -35,6 +35,7 @@ DATA_SETS[{name!r}] = dataclasses.replace(DATA_SETS[{name!r}], read=lambda data_
 cli.run(train.main)
 """
 SETTINGS = ["--resize", "67", "--epochs", "2", "--batch-size", "8", "--ctx", "cpu"]
+CONVNET = ["--recipe", "cifar10-convnet", "--epochs", "4", "--batch-size", "8", "--ctx", "cpu"]
 EVERY_STEP = ["--checkpoint-minutes", "0.0001"]
 TIMES = ("seconds", "images_per_second", "seconds_waiting_for_data")
 
@@ -50,7 +51,7 @@ def write_small_run(folder: str | Path, name: str = "fashion-mnist") -> str:
     """
     (train_images, train_labels), (test_images, test_labels) = DATA_SETS[name].read(None)
     path = Path(folder, "images.npz")
-    np.savez(path, a=train_images[:96], b=train_labels[:96], c=test_images[:70], d=test_labels[:70])
+    np.savez(path, a=train_images[:64], b=train_labels[:64], c=test_images[:70], d=test_labels[:70])
     return SMALL_RUN.format(images=str(path), name=name)
 
 
@@ -87,7 +88,12 @@ def result(folder: Path) -> tuple[dict[str, bytes], list[dict]]:
 
 
 def kill_and_resume(
-    code: str, folder: Path, kills: int, moments: Callable, start: Callable = start_python
+    code: str,
+    folder: Path,
+    kills: int,
+    moments: Callable,
+    start: Callable = start_python,
+    settings: Sequence[str] = SETTINGS,
 ) -> int:
     """Run into a folder, with at most so many kills, and resume after each until the run ends.
 
@@ -101,6 +107,8 @@ def kill_and_resume(
         Gives the seconds after which to kill.
     start : callable
         As for `run`.
+    settings : sequence of str
+        Arguments of the run.
 
     Returns
     -------
@@ -110,7 +118,7 @@ def kill_and_resume(
     made = 0
     while True:
         begun = (folder / SETTINGS_FILE).exists()
-        arguments = ["--resume", folder] if begun else [*SETTINGS, "--out", folder]
+        arguments = ["--resume", folder] if begun else [*settings, "--out", folder]
         seconds = moments() if made < kills else None
         if run(code, *arguments, *EVERY_STEP, seconds=seconds, start=start):
             return made

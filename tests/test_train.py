@@ -34,7 +34,7 @@ def test_a_small_net_learns(small_data, tmp_path):
 def test_on_a_cpu_the_same_seed_gives_the_same_net_whatever_the_workers(small_data, tmp_path):
     for name, seed, num_workers in (("a", 3, 0), ("b", 3, 2), ("c", 4, 0)):
         options = RunOptions("cpu", seed, num_workers, out=tmp_path / name)
-        train.train(dataclasses.replace(TINY, train_size=64), options)
+        train.train(dataclasses.replace(CONVNET, dropout=0.5), options)
     a, b, c = (weights(tmp_path / name) for name in "abc")
     assert all((a[key] == b[key]).all() for key in a)
     assert any((a[key] != c[key]).any() for key in a)
@@ -83,13 +83,13 @@ def test_the_saved_weights_are_those_that_were_tested(small_data, tmp_path):
 
 def test_command_trains_and_tests_on_all_images(run, tmp_path, fashion_mnist):
     out = tmp_path / "run"
-    settings = ("--recipe", "quick", "--resize", 67, "--train-size", 640, "--tensorboard")
+    settings = ("--recipe", "quick", "--resize", 67, "--train-size", 480, "--tensorboard")
     done = run("train", *settings, "--out", out)
     assert done.returncode == 0, done.stderr
     assert len(list((out / "tensorboard").iterdir())) == 1
     chosen, estimate, *_, line = done.stdout.splitlines()
     assert chosen.startswith("Recipe quick on ")
-    assert estimate.startswith("An epoch of 640 images takes about ")
+    assert estimate.startswith("An epoch of 480 images takes about ")
     (row,) = read_history(out / "history.jsonl")
     assert line == lecture_line(row)
     correct = row["test_accuracy"] * 10_000

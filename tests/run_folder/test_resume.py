@@ -12,7 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kill_and_resume import EVERY_STEP, SETTINGS, kill_and_resume, result, run, write_small_run
+from kill_and_resume import (
+    CONVNET,
+    EVERY_STEP,
+    SETTINGS,
+    kill_and_resume,
+    result,
+    run,
+    write_small_run,
+)
 
 from d2l_alexnet.history import read_history
 from d2l_alexnet.run_folder import checkpoint
@@ -48,17 +56,31 @@ def wait_for_checkpoint(folder, process, more_than=0):
     raise AssertionError(f"no checkpoint; {process.communicate()[0]}")
 
 
-def test_killed_at_any_moment_and_resumed_the_run_ends_the_same(
+def kill_often(code, settings, folder, start, kills, seconds):
+    """Kill runs at random moments and resume each after every kill; give the results."""
+    start = functools.partial(start, separate_errors=True)
+    moments, made, results = functools.partial(random.Random(0).uniform, *seconds), 0, []
+    while made < kills:
+        run = folder / f"run{len(results)}"
+        made += kill_and_resume(code, run, kills - made, moments, start, settings)
+        results.append(result(run))
+    return results
+
+
+def test_killed_at_any_moment_and_resumed_the_lectures_net_ends_the_same(
     small_run, uninterrupted, tmp_path, preloaded
 ):
-    """Twenty SIGKILLs at random moments, of one run after the other; the script makes hundreds."""
-    moments, kills, runs = functools.partial(random.Random(0).uniform, 0.2, 3), 0, 0
-    start = functools.partial(preloaded.start, separate_errors=True)
-    while kills < 20:
-        folder = tmp_path / f"run{runs}"
-        kills += kill_and_resume(small_run, folder, 20 - kills, moments, start)
-        assert result(folder) == result(uninterrupted)
-        runs += 1
+    """Eight SIGKILLs, of one run after the other; the script makes hundreds."""
+    results = kill_often(small_run, SETTINGS, tmp_path, preloaded.start, 8, (0.2, 3))
+    assert all(each == result(uninterrupted) for each in results)
+
+
+def test_killed_at_any_moment_and_resumed_the_convnet_ends_the_same(cifar10, tmp_path, preloaded):
+    """Twelve SIGKILLs, with momentum, batch normalization and validation."""
+    code = write_small_run(tmp_path, "cifar10")
+    assert run(code, *CONVNET, "--out", tmp_path / "uninterrupted")
+    results = kill_often(code, CONVNET, tmp_path, preloaded.start, 12, (0.2, 1))
+    assert all(each == result(tmp_path / "uninterrupted") for each in results)
 
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -67,7 +89,7 @@ def test_a_stopped_run_saves_itself_and_says_how_to_go_on(
 ):
     process = start(*SETTINGS, "--out", tmp_path / "run", "--num-workers", 2)
     process.stdout.readline()
-    assert process.stdout.readline().startswith("An epoch of 96 images takes about ")
+    assert process.stdout.readline().startswith("An epoch of 64 images takes about ")
     process.send_signal(sent)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == status
