@@ -103,7 +103,7 @@ class Training:
         self._epoch_start, self._settled = 0.0, 0
 
     def start_epoch(self) -> None:
-        """Start the clock and the sums of an epoch, or go on with those of a resumed one."""
+        """Start the clock and the sums of an epoch; continue them if the epoch is resumed."""
         self._epoch_start = time.perf_counter() - self.state.seconds
         self.running = RunningSums(self.state.sums, self.state.images)
         self._settled = self.state.steps

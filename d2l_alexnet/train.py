@@ -87,7 +87,7 @@ def resume(
     group: SingleProcess = SINGLE_PROCESS,
     **keywords: Any,
 ) -> list[dict]:
-    """Go on with a run from its newest sound checkpoint.
+    """Resume a run from its newest sound checkpoint.
 
     On a CPU the weights at the end are the same, bit for bit, as without the interruption.
 
@@ -263,7 +263,7 @@ def parser() -> cli.Parser:
     description = "Train a net by a recipe; without --recipe, by the lecture's own."
     new = cli.Parser("train", description, EPILOG)
     cli.add_flag(new, "--recipe", choices=RECIPES, help="what to learn (default: lecture)")
-    cli.add_flag(new, "--resume", metavar="DIR", help="go on with the run of this folder")
+    cli.add_flag(new, "--resume", metavar="DIR", help="resume the run in this folder")
     cli.add_flags(new, RunOptions)
     cli.add_flags(new, DistributedOptions)
     changes = new.add_argument_group("changes to the recipe")

@@ -51,7 +51,7 @@ def write_small_run(folder: str | Path, name: str = "fashion-mnist") -> str:
     """
     (train_images, train_labels), (test_images, test_labels) = DATA_SETS[name].read(None)
     path = Path(folder, "images.npz")
-    np.savez(path, a=train_images[:64], b=train_labels[:64], c=test_images[:70], d=test_labels[:70])
+    np.savez(path, a=train_images[:72], b=train_labels[:72], c=test_images[:70], d=test_labels[:70])
     return SMALL_RUN.format(images=str(path), name=name)
 
 

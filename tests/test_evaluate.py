@@ -18,6 +18,8 @@ from d2l_alexnet.recipes import CIFAR10_CONVNET, LECTURE, QUICK
 from d2l_alexnet.run_folder.params import save_params
 from d2l_alexnet.run_folder.settings import read_settings, write_settings
 
+pytestmark = pytest.mark.slow
+
 CLASSES = DATA_SETS["fashion-mnist"].classes
 TINY = dataclasses.replace(LECTURE, resize=67, train_size=64, batch_size=32, num_epochs=1)
 TINIER = dataclasses.replace(TINY, net="convnet_cifar10", resize=32)  # 10,000 images in seconds

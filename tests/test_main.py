@@ -11,6 +11,8 @@ import pytest
 from d2l_alexnet.__main__ import COMMANDS
 from d2l_alexnet.recipes import RECIPES
 
+pytestmark = pytest.mark.slow
+
 MODULE = [sys.executable, "-m", "d2l_alexnet"]
 SCRIPT = [str(Path(sys.executable).with_name("d2l-alexnet"))]
 WITHOUT_MXNET = """

@@ -81,6 +81,7 @@ def test_the_saved_weights_are_those_that_were_tested(small_data, tmp_path):
     assert accuracy == row["test_accuracy"]
 
 
+@pytest.mark.slow
 def test_command_trains_and_tests_on_all_images(run, tmp_path, fashion_mnist):
     out = tmp_path / "run"
     settings = ("--recipe", "quick", "--resize", 67, "--train-size", 480, "--tensorboard")
@@ -171,6 +172,7 @@ def test_wrong_data_leaves_no_run_folder(tmp_path, run):
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
+@pytest.mark.slow
 def test_too_little_memory_is_one_line(run, tmp_path):
     limit = 5 << 30  # bytes of address space: enough to start, too little for this batch
     done = run(
@@ -185,6 +187,7 @@ def test_too_little_memory_is_one_line(run, tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_two_devices_learn_what_one_does(small_data, tmp_path):
     """To rounding; the last batch, of 72 - 2 × 32 = 8 images, is split too."""
     recipe = dataclasses.replace(TINY, optimizer="sgd", optimizer_params={}, lr=0.01, train_size=72)

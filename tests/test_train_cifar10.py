@@ -18,6 +18,8 @@ from d2l_alexnet.metrics import evaluate_accuracy
 from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET
 from d2l_alexnet.schedule import reduce_on_plateau
 
+pytestmark = pytest.mark.slow
+
 EVERY_STEP = 1e-9  # minutes between two checkpoints
 # Four steps an epoch, crops at random, and a rate that falls when the accuracy rises by less than
 # half.

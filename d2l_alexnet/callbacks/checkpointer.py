@@ -39,7 +39,7 @@ class Checkpointer(Callback):
     @property
     def how_to_resume(self) -> str:
         """Half a sentence for the user."""
-        return f"saved; to go on: python -m d2l_alexnet.train --resume {self.folder}"
+        return f"saved; to resume: python -m d2l_alexnet.train --resume {self.folder}"
 
     def on_batch_end(self, training: Training) -> None:
         """Save if it is time, or if a stop was asked for."""

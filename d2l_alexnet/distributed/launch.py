@@ -286,7 +286,7 @@ class Job:
             return "nothing has been saved yet"
         module = "d2l_alexnet.distributed.launch"
         command = ["python", "-m", module, *self.options, "--", "--resume", self.folder]
-        return f"to go on: {shlex.join(command)}"
+        return f"to resume: {shlex.join(command)}"
 
     def __enter__(self) -> Job:
         return self

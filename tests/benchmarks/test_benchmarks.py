@@ -11,6 +11,8 @@ import pytest
 
 from d2l_alexnet.runtime.devices import choose_context
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SMALL = ["--batch-size", "4", "--resize", "67", "--batches", "2", "--num-workers", "0"]
 

@@ -16,6 +16,8 @@ from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import QUICK
 from d2l_alexnet.state import State
 
+pytestmark = pytest.mark.slow
+
 TINY = dataclasses.replace(QUICK, resize=67, train_size=192, batch_size=16, num_epochs=2)
 STEPS = 12  # in an epoch
 

@@ -10,6 +10,8 @@ from d2l_alexnet.evaluate import classify, evaluate, load_net
 from d2l_alexnet.recipes import RECIPES
 from d2l_alexnet.train import train
 
+pytestmark = pytest.mark.slow
+
 
 def stripes():
     """Make a data set: images in colour with horizontal or vertical stripes."""

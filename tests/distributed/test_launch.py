@@ -17,6 +17,8 @@ from kill_and_resume import result, write_small_run
 from d2l_alexnet.distributed import launch, rendezvous
 from d2l_alexnet.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 # The lecture's net, and a net that takes steps of milliseconds. Without dropout, because each
 # worker has its own random numbers. With momentum, because a resumed run needs it.
 NETS = """
@@ -169,7 +171,7 @@ def test_the_death_of_any_process_ends_all(start, tmp_path, role, name):
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 1
     assert said.splitlines()[-1] == (
-        f"d2l_alexnet: {name} on localhost was killed by SIGKILL; all others were ended; to go on: "
+        f"d2l_alexnet: {name} on localhost was killed by SIGKILL; all others were ended; to resume: "
         "python -m d2l_alexnet.distributed.launch --workers 2 --servers 1 -- "
         f"--resume {tmp_path / 'run'}"
     )
@@ -184,7 +186,7 @@ def test_ctrl_c_saves_the_run_and_it_can_be_resumed(start, small_run, one_proces
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 130, said
     shape, arguments = re.search(
-        r": stopped; to go on: python -m d2l_alexnet.distributed.launch (.*) -- (.*)\n$", said
+        r": stopped; to resume: python -m d2l_alexnet.distributed.launch (.*) -- (.*)\n$", said
     ).groups()
     assert_nothing_is_left(port)
     process = start(*shape.split(), "--", *arguments.split())

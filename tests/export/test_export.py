@@ -21,6 +21,8 @@ from d2l_alexnet.nets import AdaptiveAvgPool2D
 from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET, LECTURE, QUICK
 
+pytestmark = pytest.mark.slow
+
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 onnx_graph = pytest.importorskip("d2l_alexnet.export.onnx_graph")

@@ -13,6 +13,8 @@ from PIL import Image
 
 from d2l_alexnet.history import write_history
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 PICTURES = {
     "alexnet.ipynb": {

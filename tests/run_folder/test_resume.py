@@ -25,6 +25,8 @@ from kill_and_resume import (
 from d2l_alexnet.history import read_history
 from d2l_alexnet.run_folder import checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory, fashion_mnist):
@@ -89,12 +91,12 @@ def test_a_stopped_run_saves_itself_and_says_how_to_go_on(
 ):
     process = start(*SETTINGS, "--out", tmp_path / "run", "--num-workers", 2)
     process.stdout.readline()
-    assert process.stdout.readline().startswith("An epoch of 64 images takes about ")
+    assert process.stdout.readline().startswith("An epoch of 72 images takes about ")
     process.send_signal(sent)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == status
     again = f"python -m d2l_alexnet.train --resume {tmp_path / 'run'}"
-    assert said == f"d2l_alexnet: saved; to go on: {again}\n"
+    assert said == f"d2l_alexnet: saved; to resume: {again}\n"
     assert process.others() == []
     assert len(checkpoint.find(tmp_path / "run")) == 1
     process = start("--resume", tmp_path / "run")
@@ -109,7 +111,7 @@ def test_a_run_whose_whole_process_group_is_stopped_saves_itself(start, tmp_path
     os.killpg(process.pid, signal.SIGTERM)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 143
-    assert said.splitlines()[-1].startswith("d2l_alexnet: saved; to go on: ")
+    assert said.splitlines()[-1].startswith("d2l_alexnet: saved; to resume: ")
     assert len(checkpoint.find(tmp_path / "run")) == 1
     assert process.others() == []
 
