@@ -29,7 +29,7 @@ import d2l_alexnet  # noqa: F401, so that mxnet imports
 import mxnet as mx
 
 from d2l_alexnet.distributed.process_group import join
-from d2l_alexnet.loop import step
+from d2l_alexnet.loop import train_batch
 from d2l_alexnet.options import DistributedOptions
 from d2l_alexnet.recipes import LECTURE
 from d2l_alexnet.state import Training

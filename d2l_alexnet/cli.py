@@ -14,8 +14,8 @@ from typing import Any, Callable, NoReturn
 from d2l_alexnet.errors import InputError, Interrupted, RunError
 
 LIMITS = {  # of a number: how to say them, and how to check them
-    "minimum": ("from", operator.ge),
-    "maximum": ("to", operator.le),
+    "minimum": ("at least", operator.ge),
+    "maximum": ("at most", operator.le),
     "above": ("above", operator.gt),
     "below": ("below", operator.lt),
 }
@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_flag(parser: Any, flag: str, **settings: Any) -> None:
-    """Add a flag that leaves nothing in the parsed arguments if the user does not give it."""
+    """Add a flag without a default: if the user omits it, the parsed arguments do not have it."""
     parser.add_argument(flag, default=argparse.SUPPRESS, **settings)
 
 
@@ -67,8 +67,8 @@ def add_flags(parser: Any, options: type, *names: str, defaults: bool = True) ->
             add_flag(parser, flag, dest=field.name, **settings)
 
 
-def take(given: dict[str, Any], options: type) -> Any:
-    """Make options of what the user gave for them, and remove it from the parsed arguments."""
+def pop_options(given: dict[str, Any], options: type) -> Any:
+    """Build an options dataclass from the parsed arguments, and remove these arguments."""
     names = [field.name for field in dataclasses.fields(options) if field.name in given]
     return options(**{name: given.pop(name) for name in names})
 
@@ -103,7 +103,7 @@ def number(kind: type, **limits: float) -> Callable[[str], Any]:
         Turns a string into a number; argparse makes one line of what it raises.
     """
     name = "a whole number" if kind is int else "a number"
-    words = [f"{LIMITS[key][0]} {limit}" for key, limit in limits.items()]
+    words = " and ".join(f"{LIMITS[key][0]} {limit}" for key, limit in limits.items())
 
     def parse(text: str) -> Any:
         with contextlib.suppress(ValueError):
@@ -111,7 +111,7 @@ def number(kind: type, **limits: float) -> Callable[[str], Any]:
             within = all(LIMITS[key][1](value, limit) for key, limit in limits.items())
             if within and math.isfinite(value):
                 return value
-        raise argparse.ArgumentTypeError(f"{text!r} is not {' '.join([name, *words])}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not {name} that is {words}")
 
     return parse
 
@@ -125,7 +125,7 @@ def run(main: Callable[[], Any]) -> None:
     try:
         main()
     except (InputError, RunError, KeyboardInterrupt) as error:
-        sys.exit(say(error if str(error) else "interrupted", status_of(error)))
+        sys.exit(print_error(error if str(error) else "interrupted", status_of(error)))
 
 
 def status_of(error: BaseException) -> int:
@@ -137,7 +137,7 @@ def status_of(error: BaseException) -> int:
     return 2 if isinstance(error, InputError) else 1
 
 
-def say(message: object, status: int) -> int:
+def print_error(message: object, status: int) -> int:
     """Write one line about what went wrong to standard error; give back the exit status."""
     sys.stdout.flush()  # so that this is the last line where both go to one file
     print(f"d2l_alexnet: {message}", file=sys.stderr)

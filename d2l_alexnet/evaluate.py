@@ -336,11 +336,11 @@ def classify(
         try:
             image, inverted = read_picture(path, dataset.from_picture)
         except InputError as error:
-            cli.say(error, status=2)
+            cli.print_error(error, status=2)
             predictions.append(None)
             continue
         X = mx.nd.array(image[np.newaxis], dtype=np.uint8)  # (1, H, W, C)
-        X = transform.to_tensor(transform.on_cpu(X).as_in_context(devices[0]))
+        X = transform.to_tensor(transform.resize_and_crop(X).as_in_context(devices[0]))
         probabilities = softmax(net(X).asnumpy())[0]  # (classes,)
         predictions.append(Prediction(str(path), inverted, probabilities, dataset.classes))
         print(predictions[-1], flush=True)
@@ -361,7 +361,7 @@ def main(argv: Sequence[str] | None = None) -> Evaluation | list[Prediction | No
     cli.add_flags(parser, RunOptions, "ctx", "num_workers", "data_dir")
     given = vars(parser.parse_args(argv))
     run, images = given.pop("run"), given.pop("images")
-    options = cli.take(given, RunOptions)
+    options = cli.pop_options(given, RunOptions)
     if not images:
         return evaluate(run, options)
     predictions = classify(run, images, options.ctx)

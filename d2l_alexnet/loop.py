@@ -18,23 +18,24 @@ from mxnet.contrib import amp
 from d2l_alexnet.callbacks.base import Callback, CallbackList
 from d2l_alexnet.metrics import evaluate_accuracy, split, sum_over_devices
 from d2l_alexnet.schedule import set_learning_rate
-from d2l_alexnet.state import MEASURED, State, Training
+from d2l_alexnet.state import Training
 
 
 def fit(
     training: Training,
     train_iter: Any,
-    evaluations: Mapping[str, Any],
+    eval_iters: Mapping[str, Any],
     callbacks: Iterable[Callback] = (),
 ) -> list[dict]:
-    """Train from where `training.state` stands to the recipe's last epoch; test after each.
+    """Train from the current epoch to the recipe's last one; measure accuracy after each epoch.
 
     Parameters
     ----------
     training : Training
     train_iter : DataLoader
-    evaluations : dict of str to DataLoader
-        The images on which accuracy is measured after each epoch, by their key in the history.
+    eval_iters : dict of str to DataLoader
+        The images on which accuracy is measured, by the accuracy's key in the history:
+        ``test_accuracy`` and, in some recipes, others.
     callbacks : iterable of Callback
 
     Returns
@@ -47,43 +48,56 @@ def fit(
     RunError
         When the loss is not finite.
     """
-    listeners = CallbackList(callbacks)
-    listeners.on_train_begin(training)
-    while training.state.epoch <= training.recipe.num_epochs:
+    callback = CallbackList(callbacks)
+    callback.on_train_begin(training)
+    for _ in range(training.state.epoch, training.recipe.num_epochs + 1):
         training.start_epoch()
         set_learning_rate(training.trainer, training.recipe, training.state.history)
-        listeners.on_epoch_begin(training, train_iter.images)
-        train_epoch(training, train_iter, listeners)
-        row = _row(training.state)
-        for key, data_iter in evaluations.items():
-            row[key] = _evaluate(training, key, data_iter, listeners)
+        callback.on_epoch_begin(training, train_iter.images)
+        row = train_epoch(training, train_iter, callback)
+        for key, data_iter in eval_iters.items():
+            row[key] = evaluate(training, key, data_iter, callback)
         row["learning_rate"] = training.trainer.learning_rate
         row["seconds"] = training.seconds
         training.finish_epoch(row)
-        listeners.on_epoch_end(training, row)
-    listeners.on_train_end(training)
+        callback.on_epoch_end(training, row)
+    callback.on_train_end(training)
     return training.state.history
 
 
-def train_epoch(training: Training, train_iter: Any, callbacks: Callback) -> None:
-    """Learn from every batch of the training images once.
+def train_epoch(training: Training, train_iter: Any, callback: Callback) -> dict[str, Any]:
+    """Train on every batch of the training images once.
 
     Loss and accuracy are summed *during the epoch*, while the net changes and dropout is active:
     the running training accuracy is not the accuracy of any one net.
+
+    Returns
+    -------
+    dict
+        The beginning of the epoch's row of the history.
     """
     state = training.state
-    batches = Timed(train_iter.from_batch(state.epoch, state.batches), state.seconds_waiting)
+    # The batches of this epoch that are still to come: all, unless the run was resumed.
+    batches = TimedIterator(train_iter.from_batch(state.epoch, state.batches))
+    waited = state.seconds_waiting
     for X, y in batches:
-        training.running.add(len(y) * training.group.size, step(training, X, y))
+        sums = train_batch(training, X, y)
+        training.running.add(len(y) * training.group.size, sums)
         state.steps, state.batches = state.steps + 1, state.batches + 1
-        state.seconds_waiting = batches.seconds
+        state.seconds_waiting = waited + batches.seconds
         training.check_finite()
-        callbacks.on_batch_end(training)
-    training.settle()
+        callback.on_batch_end(training)
+    training.synchronize()
+    return dict(
+        epoch=state.epoch,
+        **training.means,
+        images_per_second=state.images / state.seconds,
+        seconds_waiting_for_data=state.seconds_waiting,
+    )
 
 
-def step(training: Training, X: Any, y: Any) -> Any:
-    """Learn from one batch: the inside of the lecture's loop.
+def train_batch(training: Training, X: Any, y: Any) -> Any:
+    """Take one training step: the inside of the lecture's loop.
 
     Parameters
     ----------
@@ -94,24 +108,40 @@ def step(training: Training, X: Any, y: Any) -> Any:
     Returns
     -------
     mxnet.nd.NDArray
-        Sums over the whole batch, with the weights before the step, of what is listed in
-        `d2l_alexnet.state.MEASURED`. They may not be computed yet.
+        The sum of the losses, and the number of correct predictions, over the whole batch and with
+        the weights before the step; see `d2l_alexnet.state.MEASURED`. They may not be computed yet.
     """
-    ctx = training.ctx
+    ctx, trainer = training.ctx, training.trainer
     seed_dropout(training)
-    X, y = split(X, ctx), split(y, ctx)
+    Xs, ys = split(X, ctx), split(y, ctx)  # a part for each device
     with autograd.record():
-        y_hat = [training.forward(part) for part in X]  # (N, 10), a part on each device
-        l = [training.loss(*parts) for parts in zip(y_hat, y)]  # (N,)
-        with scaled(l, training) as scaled_losses:
-            autograd.backward(scaled_losses)
-    sums = [training.measure(*parts) for parts in zip(l, y_hat, y)]
-    training.trainer.step(training.recipe.batch_size)
+        y_hats = [training.forward(X) for X in Xs]  # (N, 10)
+        ls = [training.loss(y_hat, y) for y_hat, y in zip(y_hats, ys)]  # (N,)
+        with scale_loss(ls, training) as scaled:
+            autograd.backward(scaled)  # of the sum of all losses
+    sums = [training.measure(l, y_hat, y) for l, y_hat, y in zip(ls, y_hats, ys)]
+    trainer.step(training.recipe.batch_size)
     return training.group.all_reduce(sum_over_devices(sums))
 
 
+def evaluate(training: Training, key: str, data_iter: Any, callback: Callback) -> float:
+    """Measure the net's accuracy in predict mode; the first process measures it for all."""
+    batches = _with_callback(training, key, data_iter, callback)
+    measure = functools.partial(evaluate_accuracy, training.net, batches, training.ctx)
+    return training.group.broadcast_object(measure)
+
+
+def _with_callback(training: Training, key: str, data_iter: Any, callback: Callback) -> Iterator:
+    """Pass on the batches of an evaluation, and call the callback for each."""
+    callback.on_test_begin(training, key, data_iter.images)
+    for X, y in data_iter:
+        yield X, y
+        callback.on_test_batch_end(training, len(y))
+    callback.on_test_end(training)
+
+
 def seed_dropout(training: Training) -> None:
-    """Make dropout a function of the seed and the step, so that a resumed run has the same."""
+    """Seed dropout for this step, so that a resumed run uses the same dropout masks."""
     rank, steps = training.group.rank, training.state.steps
     seeds = seeds_of_step(training.seed, steps, len(training.ctx), rank)
     for device, seed in zip(training.ctx, seeds):
@@ -124,54 +154,28 @@ def seeds_of_step(seed: int, step: int, devices: int, rank: int = 0) -> list[int
     return (states[-devices:] >> 1).tolist()
 
 
-def scaled(l: list, training: Training) -> Any:
-    """Give a context in which losses are scaled for float16, whose small gradients would be 0."""
+def scale_loss(ls: list, training: Training) -> Any:
+    """Return a context manager that scales losses for float16, whose small gradients would be 0.
+
+    In float32 it changes nothing.
+    """
     if training.recipe.dtype == "float16":
-        return amp.scale_loss(l, training.trainer)
-    return contextlib.nullcontext(l)
+        return amp.scale_loss(ls, training.trainer)
+    return contextlib.nullcontext(ls)
 
 
-def _row(state: State) -> dict[str, Any]:
-    """Begin an epoch's row of the history with what was measured during the epoch."""
-    means = dict(zip(MEASURED, np.array(state.sums) / state.images))
-    return dict(
-        epoch=state.epoch,
-        **{key: float(mean) for key, mean in means.items()},
-        images_per_second=state.images / state.seconds,
-        seconds_waiting_for_data=state.seconds_waiting,
-    )
-
-
-def _evaluate(training: Training, key: str, data_iter: Any, callbacks: Callback) -> float:
-    """Measure the net's accuracy; the first process measures it for all."""
-    batches = _announced(training, key, data_iter, callbacks)
-    measure = functools.partial(evaluate_accuracy, training.net, batches, training.ctx)
-    return training.group.broadcast_object(measure)
-
-
-def _announced(training: Training, key: str, data_iter: Any, callbacks: Callback) -> Iterator:
-    """Pass on the batches of an evaluation, and tell the callbacks of them."""
-    callbacks.on_test_begin(training, key, data_iter.images)
-    for X, y in data_iter:
-        yield X, y
-        callbacks.on_test_batch_end(training, len(y))
-    callbacks.on_test_end(training)
-
-
-class Timed:
-    """Pass on the items of an iterator, and sum the time spent waiting for them.
+class TimedIterator:
+    """Pass on the items of an iterator, and sum the seconds spent waiting for them.
 
     Parameters
     ----------
     iterator : iterator
-    seconds : float
-        Initial value of the sum.
     """
 
-    def __init__(self, iterator: Iterator, seconds: float = 0.0) -> None:
-        self._iterator, self.seconds = iterator, seconds
+    def __init__(self, iterator: Iterator) -> None:
+        self._iterator, self.seconds = iterator, 0.0
 
-    def __iter__(self) -> Timed:
+    def __iter__(self) -> TimedIterator:
         return self
 
     def __next__(self) -> Any:

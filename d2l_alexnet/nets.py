@@ -21,7 +21,8 @@ def alexnet(num_classes: int = 10, dropout: float = 0.5) -> Any:
     num_classes : int
         Number of outputs.
     dropout : float
-        Dropout probability of the outputs of the two large dense layers: at least 0, below 1.
+        Dropout probability of the outputs of the two large dense layers: at least 0, below 1. A
+        run uses the dropout of its recipe.
 
     Returns
     -------
@@ -61,7 +62,8 @@ def alexnet_cifar10(num_classes: int = 10, dropout: float = 0.5) -> Any:
     num_classes : int
         Number of outputs.
     dropout : float
-        Dropout probability of the inputs of the two large dense layers: at least 0, below 1.
+        Dropout probability of the inputs of the two large dense layers: at least 0, below 1. A
+        run uses the dropout of its recipe.
 
     Returns
     -------
@@ -101,7 +103,8 @@ def convnet_cifar10(num_classes: int = 10, dropout: float = 0.5) -> Any:
     num_classes : int
         Number of outputs.
     dropout : float
-        Dropout probability of the inputs of the last layer: at least 0, below 1.
+        Dropout probability of the inputs of the last layer: at least 0, below 1. A run uses
+        the dropout of its recipe.
 
     Returns
     -------

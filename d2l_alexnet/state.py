@@ -20,7 +20,7 @@ MEASURED = ("loss", "running_train_accuracy", "running_train_accuracy_in_predict
 
 @dataclass
 class State:
-    """Where a run stands between two batches.
+    """The progress of a run: epoch, step, sums, history. A checkpoint saves it.
 
     Parameters
     ----------
@@ -73,11 +73,11 @@ class Training:
     Attributes
     ----------
     state : State
-        Where the run stands.
+        The progress of the run.
     running : RunningSums
         What has been measured in the current epoch.
     forward : callable
-        Computes the net's output: `net` or `split_net`.
+        Computes the net's output: it is `net`, or `split_net` if there is one.
     measure : callable
         Measures a batch on the device: `d2l_alexnet.metrics.loss_and_correct`, or more.
     loss : mxnet.gluon.loss.Loss
@@ -100,13 +100,14 @@ class Training:
         self.measure = split_net.measure if split_net else loss_and_correct
         self.loss = gluon.loss.SoftmaxCrossEntropyLoss()
         self.loss.hybridize(static_alloc=True, static_shape=True)
-        self._epoch_start, self._settled = 0.0, 0
+        self._epoch_start = 0.0
+        self._in_state = 0  # steps whose sums `state` has
 
     def start_epoch(self) -> None:
         """Start the clock and the sums of an epoch; continue them if the epoch is resumed."""
         self._epoch_start = time.perf_counter() - self.state.seconds
         self.running = RunningSums(self.state.sums, self.state.images)
-        self._settled = self.state.steps
+        self._in_state = self.state.steps
 
     @property
     def seconds(self) -> float:
@@ -117,9 +118,9 @@ class Training:
     def means(self) -> dict[str, float]:
         """What has been measured in this epoch, per image; empty until a batch has been read."""
         images = self.running.images
-        return dict(zip(MEASURED, self.running.sums / images)) if images else {}
+        return dict(zip(MEASURED, (self.running.sums / images).tolist())) if images else {}
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         """Wait for the batches that are still computing, and put all sums into `state`.
 
         Raises
@@ -127,14 +128,14 @@ class Training:
         RunError
             When the loss is not finite.
         """
-        if self._settled == self.state.steps:  # `state` has them already
+        if self._in_state == self.state.steps:
             return
         self.running.drain()
         self.check_finite()
         self.state.sums, self.state.images = self.running.sums.tolist(), self.running.images
         self.state.losses = self.state.losses + self.running.batch_means
         self.running.batch_means = []
-        self.state.seconds, self._settled = self.seconds, self.state.steps
+        self.state.seconds, self._in_state = self.seconds, self.state.steps
 
     def finish_epoch(self, row: dict) -> None:
         """Add a row to the history, and go on to the beginning of the next epoch."""
@@ -145,8 +146,9 @@ class Training:
     def check_finite(self) -> None:
         """Raise `RunError` when the loss is infinite or not a number."""
         if not np.isfinite(self.running.sums).all():
+            step = self.state.steps - self.running.waiting
             raise RunError(
-                f"epoch {self.state.epoch}: the loss is no longer finite, at step "
-                f"{self.state.steps - self.running.waiting} and learning rate "
-                f"{self.trainer.learning_rate:g}; start again with a lower --lr"
+                f"epoch {self.state.epoch}, step {step}: the loss "
+                f"is NaN or infinite (learning rate {self.trainer.learning_rate:g}); "
+                "start again with a lower --lr"
             )

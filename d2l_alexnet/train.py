@@ -12,7 +12,7 @@ from d2l_alexnet.build import build_net, initialize, make_trainer, use_mixed_pre
 from d2l_alexnet.callbacks.base import Callback
 from d2l_alexnet.callbacks.checkpointer import Checkpointer, UserCallbacks
 from d2l_alexnet.callbacks.progress import Progress
-from d2l_alexnet.callbacks.results import ResultsWriter
+from d2l_alexnet.callbacks.results_writer import ResultsWriter
 from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.data.load import load_data
 from d2l_alexnet.data.loader import DataLoader, closing
@@ -30,10 +30,10 @@ from d2l_alexnet.state import Training
 
 MAY_CHANGE = ("num_epochs", "lr")  # of a recipe, when a run is resumed
 SAVED = ("seed", "explain_gap")  # options of a run that a resumed run keeps
-EPILOG = """lecture: five epochs of 60,000 images, as published: 17 s per epoch on the lecture's
-GPU, a quarter of an hour or more on two CPU cores. quick: one epoch of a few thousand images, some
-minutes on two cores. cifar10-alexnet, cifar10-convnet: the second lecture's two nets, 200 and 50
-epochs. Every run measures its first batches and prints how long an epoch takes on this machine."""
+EPILOG = """Recipes. lecture: five epochs of 60,000 images, as published; an epoch takes 17 s on the
+lecture's GPU, and 15 minutes or more on two CPU cores. quick: one epoch of 4,800 images; it takes
+some minutes on two cores. cifar10-alexnet, cifar10-convnet: the nets of the second lecture, 200 and
+50 epochs. Every run measures its first batches and prints how long an epoch takes."""
 
 
 def train(
@@ -52,7 +52,7 @@ def train(
     options : RunOptions, optional
         Where and how it is done.
     callbacks : iterable of Callback
-        Listen to the run; see `d2l_alexnet.callbacks`.
+        Called during the run; see `d2l_alexnet.callbacks`.
     group : SingleProcess or ProcessGroup
         The processes that train together; see `d2l_alexnet.distributed.process_group.join`. The
         first one writes the run folder, and only its callbacks are called.
@@ -69,7 +69,8 @@ def train(
     InputError
         For bad input. Nothing has been written.
     RunError
-        When the loss is not finite, a worker dies, a file cannot be written or a callback fails.
+        When the loss is not finite, a loader's worker dies, a file cannot be written or a callback
+        fails.
     Interrupted
         After Ctrl-C or SIGTERM. The run has been saved and can be resumed.
     """
@@ -87,7 +88,7 @@ def resume(
     group: SingleProcess = SINGLE_PROCESS,
     **keywords: Any,
 ) -> list[dict]:
-    """Resume a run from its newest sound checkpoint.
+    """Resume a run from its newest undamaged checkpoint.
 
     On a CPU the weights at the end are the same, bit for bit, as without the interruption.
 
@@ -145,26 +146,28 @@ def _run(
     if recipe.dtype == "float16":
         use_mixed_precision(ctx)
     net = build_net(recipe)
-    train_iter, evaluations = load(recipe, options, ctx, group)
+    train_iter, eval_iters = load(recipe, options, ctx, group)
     run = Path(str(options.out))
     own = folder.locked(run) if group.is_main else contextlib.nullcontext()
     enough_memory = devices.explain_out_of_memory(ctx[0], recipe.batch_size)
-    loaders = [train_iter, *evaluations.values()]
+    loaders = [train_iter, *eval_iters.values()]
     with closing(loaders), own, StopRequest() as stop, enough_memory:
         training = start(net, recipe, options, ctx, group, steps=len(train_iter))
         if resumed:
             load_checkpoint(training, run, new_lr)
         if training.state.epoch > recipe.num_epochs:
-            print(f"{run} is finished, {recipe.num_epochs} epochs; --epochs would add some")
+            print(
+                f"{run}: all {recipe.num_epochs} epochs are done; for more, give a larger --epochs"
+            )
             return training.state.history
         group.broadcast_weights(training.trainer)
-        listeners: list[Callback] = []
+        called: list[Callback] = []
         if group.is_main:
             workers = len(train_iter.workers)
             write_settings(run, training.recipe, options, ctx, workers, group.size)
             announce(recipe, ctx, why, run)
-            listeners = all_callbacks(run, options, callbacks, stop)
-        history = fit(training, train_iter, evaluations, listeners)
+            called = all_callbacks(run, options, callbacks, stop)
+        history = fit(training, train_iter, eval_iters, called)
     if options.explain_gap:
         print(gap.explain(history))
     return history
@@ -174,10 +177,10 @@ def load(
     recipe: Recipe, options: RunOptions, ctx: Sequence, group: SingleProcess
 ) -> tuple[DataLoader, dict[str, DataLoader]]:
     """Load the data; of each batch of training images, only this process's part."""
-    train_iter, evaluations = load_data(recipe, options, ctx[0])
+    train_iter, eval_iters = load_data(recipe, options, ctx[0])
     check_parts([train_iter], len(ctx) * group.size)
-    check_parts(evaluations.values(), len(ctx))
-    return train_iter.shard(group.rank, group.size), evaluations
+    check_parts(eval_iters.values(), len(ctx))
+    return train_iter.shard(group.rank, group.size), eval_iters
 
 
 def start(
@@ -202,16 +205,16 @@ def check_parts(loaders: Iterable[Any], devices: int) -> None:
         last = data_iter.images % data_iter.batch_size or data_iter.batch_size
         if last < devices:
             raise InputError(
-                f"--batch-size {data_iter.batch_size}: leaves {last} images for the last batch, "
-                f"fewer than there are devices, {devices}; choose another"
+                f"--batch-size {data_iter.batch_size}: the last batch has {last} images, fewer "
+                f"than there are devices ({devices}); choose another"
             )
 
 
 def load_checkpoint(training: Training, run: Path, new_lr: bool) -> None:
-    """Bring a training to where the newest sound checkpoint stands; name the damaged ones."""
+    """Load the newest undamaged checkpoint, and print which ones are damaged."""
     training.state, damaged = checkpoint.load(run, training.net, training.trainer, training.group)
     for problem in damaged:
-        print(f"{problem}; taking an older one")
+        print(f"{problem}; using an older one")
     if new_lr:
         training.recipe = replace(training.recipe, lr_since=training.state.epoch)
 
@@ -230,7 +233,7 @@ def announce(recipe: Recipe, ctx: Sequence, why: str, run: Path) -> None:
 def all_callbacks(
     run: Path, options: RunOptions, callbacks: Iterable[Callback], stop: StopRequest
 ) -> list[Callback]:
-    """List all that listens to a run; the checkpointer is last, as it may end the run."""
+    """List the callbacks of a run; the checkpointer is last, as it may end the run."""
     checkpointer = Checkpointer(run, options.checkpoint_minutes, stop)
     return [
         Progress(),
@@ -274,13 +277,13 @@ def parser() -> cli.Parser:
 def main(argv: Sequence[str] | None = None) -> list[dict]:
     """Read the command line, train, and return the history."""
     given = vars(parser().parse_args(argv))
-    with join(cli.take(given, DistributedOptions)) as group:
+    with join(cli.pop_options(given, DistributedOptions)) as group:
         return _resume(given, group) if "resume" in given else _train(given, group)
 
 
 def _train(given: dict[str, Any], group: SingleProcess) -> list[dict]:
     """Train as the command line says."""
-    options = cli.take(given, RunOptions)
+    options = cli.pop_options(given, RunOptions)
     recipe = replace(RECIPES[given.pop("recipe", "lecture")], **given)
     most = DATA_SETS[recipe.data].train_size
     if recipe.train_size > most:
@@ -296,7 +299,7 @@ def _resume(given: dict[str, Any], group: SingleProcess) -> list[dict]:
     if "out" in given:
         raise InputError(f"--out {given['out']}: a run is resumed in its own folder; omit --out")
     changes = {name: given.pop(name) for name in SAVED if name in given}
-    options = cli.take(given, RunOptions)
+    options = cli.pop_options(given, RunOptions)
     return resume(run, {**changes, **given}, options, group=group)
 
 

@@ -34,19 +34,37 @@ def test_every_kind_of_field_has_its_flag():
         *("--whole", "4", "--share", "0.25", "--switch"), *("--pick", "b", "--folder", "x")
     )
     assert given == dict(whole=4, share=0.25, switch=True, choice="b", folder="x")
-    assert cli.take(given, Options) == Options(4, 0.25, True, "b", "x")
+    assert cli.pop_options(given, Options) == Options(4, 0.25, True, "b", "x")
     assert given == {}
+
+
+WHOLE, SHARE = " that is at least 1 and at most 9", " that is at least 0 and below 1"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--whole", "0"], "argument --whole: '0' is not a whole number from 1 to 9"),
-        (["--whole", "10"], "argument --whole: '10' is not a whole number from 1 to 9"),
-        (["--whole", "1.5"], "argument --whole: '1.5' is not a whole number from 1 to 9"),
-        (["--share", "1"], "argument --share: '1' is not a number from 0 below 1"),
-        (["--share", "-0.1"], "argument --share: '-0.1' is not a number from 0 below 1"),
-        (["--share", "nan"], "argument --share: 'nan' is not a number from 0 below 1"),
+        (
+            ["--whole", "0"],
+            f"argument --whole: '0' is not a whole number{WHOLE}",
+        ),
+        (
+            ["--whole", "10"],
+            f"argument --whole: '10' is not a whole number{WHOLE}",
+        ),
+        (
+            ["--whole", "1.5"],
+            f"argument --whole: '1.5' is not a whole number{WHOLE}",
+        ),
+        (["--share", "1"], f"argument --share: '1' is not a number{SHARE}"),
+        (
+            ["--share", "-0.1"],
+            f"argument --share: '-0.1' is not a number{SHARE}",
+        ),
+        (
+            ["--share", "nan"],
+            f"argument --share: 'nan' is not a number{SHARE}",
+        ),
         (["--pick", "c"], "argument --pick: invalid choice: 'c'"),
         (["--hidden", "1"], "unrecognized arguments: --hidden 1"),
     ],

@@ -86,7 +86,7 @@ import mxnet as mx
 from dataclasses import replace
 from mxnet.contrib import amp
 from d2l_alexnet.build import make_trainer
-from d2l_alexnet.loop import step
+from d2l_alexnet.loop import train_batch
 from d2l_alexnet.recipes import LECTURE
 from d2l_alexnet.state import Training
 
@@ -100,7 +100,7 @@ for dtype in ("float32", "float16"):
     trainer = make_trainer(net, recipe, steps=1)
     training = Training(net, trainer, recipe, 0, [mx.cpu()])
     X, y = mx.nd.array([[0], [1], [2], [1]]), mx.nd.array([1, 2, 3, 4])
-    sums = [step(training, X, y).asnumpy() for _ in range(3)]
+    sums = [train_batch(training, X, y).asnumpy() for _ in range(3)]
     print(dtype, *np.stack(sums).ravel().round(4), *net[0].weight.data().asnumpy().ravel())
 """
 

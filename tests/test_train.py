@@ -107,16 +107,19 @@ def test_command_trains_and_tests_on_all_images(run, tmp_path, fashion_mnist):
         (["--resume", "a", "--out", "b"], "--out b: a run is resumed in its own folder; omit"),
         (["--out", "long" * 100], "File name too long; name another folder"),
         (["--ctx", "tpu"], "--ctx tpu: not a context; choose auto, cpu, gpu, gpu:N or gpu:N,M"),
-        (["--epochs", "0"], "argument --epochs: '0' is not a whole number from 1"),
-        (["--batch-size", "-3"], "argument --batch-size: '-3' is not a whole number from 1"),
-        (["--lr", "0"], "argument --lr: '0' is not a number above 0"),
-        (["--lr", "nan"], "argument --lr: 'nan' is not a number above 0"),
+        (["--epochs", "0"], "argument --epochs: '0' is not a whole number that is at least 1"),
+        (
+            ["--batch-size", "-3"],
+            "--batch-size: '-3' is not a whole number that is at least 1",
+        ),
+        (["--lr", "0"], "argument --lr: '0' is not a number that is above 0"),
+        (["--lr", "nan"], "argument --lr: 'nan' is not a number that is above 0"),
         (
             ["--train-size", "60001"],
             "--train-size 60001: there are 60,000 training images in fashion-mnist",
         ),
-        (["--num-workers", "-1"], "'-1' is not a whole number from 0"),
-        (["--seed", "x"], "argument --seed: 'x' is not a whole number from 0 to 2147483647"),
+        (["--num-workers", "-1"], "'-1' is not a whole number that is at least 0"),
+        (["--seed", "x"], "argument --seed: 'x' is not a whole number that is at least 0 and "),
         (
             ["--resize", "66"],
             "--resize 66: input (1, 1, 66, 66) does not fit the net; the smallest",
@@ -206,6 +209,6 @@ def test_two_devices_learn_what_one_does(small_data, tmp_path):
 
 def test_fewer_images_than_devices_are_refused(small_data, tmp_path):
     recipe = dataclasses.replace(TINY, train_size=65)
-    with pytest.raises(InputError, match="^--batch-size 32: leaves 1 images for the last batch, "):
+    with pytest.raises(InputError, match="^--batch-size 32: the last batch has 1 images, "):
         train.train(recipe, ctx="cpu:0,1", num_workers=0, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

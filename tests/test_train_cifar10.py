@@ -49,15 +49,15 @@ def crash(monkeypatch):
     """Let a run crash at a step."""
 
     def at(number):
-        step = loop.step
+        train_batch = loop.train_batch
 
         def crashing(training, X, y):
             if training.state.steps == number:
-                monkeypatch.setattr(loop, "step", step)
+                monkeypatch.setattr(loop, "train_batch", train_batch)
                 raise ZeroDivisionError
-            return step(training, X, y)
+            return train_batch(training, X, y)
 
-        monkeypatch.setattr(loop, "step", crashing)
+        monkeypatch.setattr(loop, "train_batch", crashing)
 
     return at
 

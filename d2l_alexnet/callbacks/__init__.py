@@ -1,4 +1,4 @@
-"""What listens to a run: each callback is told of every batch and every epoch."""
+"""Callbacks: they are called for every batch and every epoch of a run."""
 
 from d2l_alexnet.callbacks.base import Callback
 

@@ -8,7 +8,7 @@ from d2l_alexnet.state import Training
 
 
 class Callback:
-    """Listens to a run. A subclass overrides the methods that it needs.
+    """Is called during a run. A subclass overrides the methods that it needs.
 
     Every method is given the `d2l_alexnet.state.Training`: its `net`, `trainer`, `recipe`, `state`
     (steps, epoch, history) and `means` (loss and accuracy in the epoch so far).
@@ -40,7 +40,7 @@ class Callback:
 
 
 class CallbackList(Callback):
-    """Several callbacks as one; they are told in their order.
+    """Several callbacks as one; they are called in their order.
 
     Parameters
     ----------
@@ -50,38 +50,38 @@ class CallbackList(Callback):
     def __init__(self, callbacks: Iterable[Callback]) -> None:
         self.callbacks = list(callbacks)
 
-    def _tell(self, method: str, *details: Any) -> None:
+    def _call(self, method: str, *details: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, method)(*details)
 
     def on_train_begin(self, training: Training) -> None:
-        """Tell all."""
-        self._tell("on_train_begin", training)
+        """Call this method of every callback."""
+        self._call("on_train_begin", training)
 
     def on_epoch_begin(self, training: Training, images: int) -> None:
-        """Tell all."""
-        self._tell("on_epoch_begin", training, images)
+        """Call this method of every callback."""
+        self._call("on_epoch_begin", training, images)
 
     def on_batch_end(self, training: Training) -> None:
-        """Tell all."""
-        self._tell("on_batch_end", training)
+        """Call this method of every callback."""
+        self._call("on_batch_end", training)
 
     def on_test_begin(self, training: Training, key: str, images: int) -> None:
-        """Tell all."""
-        self._tell("on_test_begin", training, key, images)
+        """Call this method of every callback."""
+        self._call("on_test_begin", training, key, images)
 
     def on_test_batch_end(self, training: Training, images: int) -> None:
-        """Tell all."""
-        self._tell("on_test_batch_end", training, images)
+        """Call this method of every callback."""
+        self._call("on_test_batch_end", training, images)
 
     def on_test_end(self, training: Training) -> None:
-        """Tell all."""
-        self._tell("on_test_end", training)
+        """Call this method of every callback."""
+        self._call("on_test_end", training)
 
     def on_epoch_end(self, training: Training, row: dict[str, Any]) -> None:
-        """Tell all."""
-        self._tell("on_epoch_end", training, row)
+        """Call this method of every callback."""
+        self._call("on_epoch_end", training, row)
 
     def on_train_end(self, training: Training) -> None:
-        """Tell all."""
-        self._tell("on_train_end", training)
+        """Call this method of every callback."""
+        self._call("on_train_end", training)

@@ -60,7 +60,7 @@ class Checkpointer(Callback):
 
     def save(self, training: Training) -> None:
         """Save now, after waiting for the batches that are still computing."""
-        training.settle()
+        training.synchronize()
         checkpoint.save(self.folder, training.net, training.trainer, training.state)
         self._last = time.monotonic()
 
@@ -79,7 +79,7 @@ class UserCallbacks(CallbackList):
         super().__init__(callbacks)
         self._checkpointer = checkpointer
 
-    def _tell(self, method: str, *details: Any) -> None:
+    def _call(self, method: str, *details: Any) -> None:
         for callback in self.callbacks:
             try:
                 getattr(callback, method)(*details)

@@ -137,7 +137,7 @@ class DataLoader(gluon.data.DataLoader):
 
     def __iter__(self) -> Iterator:
         for X, y in super().__iter__():  # (N, H, W, C), (N,)
-            X = self._deliver(self.transform.on_cpu(as_nd(X)))
+            X = self._deliver(self.transform.resize_and_crop(as_nd(X)))
             # Convert to float32 last: it takes four times the bytes.
             yield self.transform.to_tensor(X), self._deliver(as_nd(y))
 

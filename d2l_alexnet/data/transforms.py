@@ -58,7 +58,7 @@ class Transform:
         images, labels = zip(*samples)
         return np.stack(images), np.array(labels, np.int32)
 
-    def on_cpu(self, X: Any) -> Any:
+    def resize_and_crop(self, X: Any) -> Any:
         """Resize and crop a batch: uint8 (N, H, W, C) to uint8 (N, crop, crop, C)."""
         X = transforms.Resize(self.resize)(X)
         if self.crop < self.resize:
@@ -112,7 +112,7 @@ class RandomTransform(Transform):
             cropped = [*map(augment.flip_and_jitter_color, cropped, numbers[:, 3:])]
         return as_nd(np.stack(cropped)), y
 
-    def on_cpu(self, X: Any) -> Any:
+    def resize_and_crop(self, X: Any) -> Any:
         """Give a batch back as it is: `batchify` has resized and cropped it."""
         return X
 

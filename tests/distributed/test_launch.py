@@ -42,11 +42,11 @@ SLOW_STEPS = """
 import time
 from d2l_alexnet import loop
 
-def slow_step(*arguments, step=loop.step):
+def slow_step(*arguments, step=loop.train_batch):
     time.sleep(0.5)
     return step(*arguments)
 
-loop.step = slow_step
+loop.train_batch = slow_step
 """
 RUN = "cli.run(train.main)"
 LAUNCH = """

@@ -132,7 +132,9 @@ def test_a_second_ctrl_c_ends_at_once(start, tmp_path):
 def test_a_finished_run_says_so_and_more_epochs_can_be_added(start, uninterrupted, tmp_path):
     folder = shutil.copytree(uninterrupted, tmp_path / "run")
     process = start("--resume", folder)
-    assert process.communicate()[0] == f"{folder} is finished, 2 epochs; --epochs would add some\n"
+    assert process.communicate()[0] == (
+        f"{folder}: all 2 epochs are done; for more, give a larger --epochs\n"
+    )
     process = start("--resume", folder, "--epochs", 3, "--lr", 0.02)
     assert process.wait() == 0
     rows = read_history(folder / "history.jsonl")
@@ -208,8 +210,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(s
     said = process.communicate()[0]
     assert process.returncode == 1
     last = said.splitlines()[-1]
-    assert last.startswith("d2l_alexnet: epoch 1: the loss is no longer finite, at step ")
-    assert last.endswith("and learning rate 1e+06; start again with a lower --lr")
+    assert last.startswith("d2l_alexnet: epoch 1, step ")
+    assert last.endswith(
+        ": the loss is NaN or infinite (learning rate 1e+06); start again with a lower --lr"
+    )
     for path in checkpoint.find(tmp_path / "run"):
         _, arrays = checkpoint.read(path)
         assert all(np.isfinite(array).all() for array in arrays.values())
