@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from typing import Any
 
@@ -13,7 +14,7 @@ SECONDS_BETWEEN_PICTURES = 3
 
 
 class LiveCurves(Callback):
-    """Draw loss and accuracy by epoch while a net trains; outside of a notebook, do nothing.
+    """Draw loss and accuracy while a net trains. Outside of a notebook it does nothing.
 
     Examples
     --------
@@ -21,9 +22,9 @@ class LiveCurves(Callback):
     """
 
     def on_train_begin(self, training: Training) -> None:
-        """Show an empty picture, if this is a notebook."""
+        """Open a display in the cell, if this is a notebook."""
         self._points: list[dict[str, float]] = []
-        self._handle, self._last = _show(figures.live([], [])), 0.0
+        self._handle, self._last = new_display(), 0.0
 
     def on_epoch_begin(self, training: Training, images: int) -> None:
         """Note how long the epoch is."""
@@ -43,12 +44,14 @@ class LiveCurves(Callback):
             self._draw(training)
 
     def _draw(self, training: Training) -> None:
-        self._handle.update(figures.live(self._points, training.state.history))
+        file = io.BytesIO()
+        figures.live(self._points, training.state.history).savefig(file, format="png")
+        self._handle.update({"image/png": file.getvalue()}, raw=True)
         self._last = time.monotonic()
 
 
-def _show(figure: Any) -> Any:
-    """Show a picture in the running notebook's cell; give its handle, or None elsewhere."""
+def new_display() -> Any:
+    """Return the handle of a new display in the running notebook's cell; None elsewhere."""
     try:
         from IPython import display, get_ipython
     except ImportError:
@@ -56,4 +59,6 @@ def _show(figure: Any) -> Any:
     shell = get_ipython()
     if shell is None or "IPKernelApp" not in shell.config:
         return None
-    return display.display(figure, display_id=True)
+    return display.display(
+        {"text/plain": "waiting for the first batches"}, raw=True, display_id=True
+    )

@@ -126,19 +126,23 @@ def test_a_callback_may_refuse_a_run_in_its_own_words(small_cifar10, tmp_path):
 
 
 def test_live_curves_grow_while_a_net_trains(small_cifar10, tmp_path, monkeypatch):
-    pictures = []
+    drawn, shown, live = [], [], live_curves.figures.live
 
     class Handle:
-        def update(self, figure):
-            pictures.append(figure)
+        def update(self, data, raw):
+            shown.append(data["image/png"])
 
-    monkeypatch.setattr(live_curves, "_show", lambda figure: Handle())
+    monkeypatch.setattr(live_curves, "new_display", Handle)
     monkeypatch.setattr(live_curves, "SECONDS_BETWEEN_PICTURES", 0)
+    monkeypatch.setattr(live_curves.figures, "live", lambda *a: drawn.append(a) or live(*a))
     train(SMALL, callbacks=[LiveCurves()], **HERE, out=tmp_path / "run")
-    lengths = [max(len(line.get_xdata()) for line in each.axes[0].get_lines()) for each in pictures]
-    assert lengths == sorted(lengths)
-    assert lengths[0] < lengths[-1]
-    assert len(pictures) > 4
+    assert all(each.startswith(b"\x89PNG") for each in shown)
+    assert len(shown) == len(drawn) > 4
+    points, history = drawn[-1]
+    assert [row["epoch"] for row in history] == [1, 2]
+    epochs = [point["epoch"] for point in points]
+    assert epochs == sorted(epochs)
+    assert 1 < epochs[-1] <= 2
 
 
 def test_outside_of_a_notebook_live_curves_do_nothing(small_cifar10, tmp_path, capsys):
