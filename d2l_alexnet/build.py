@@ -1,4 +1,4 @@
-"""From a recipe to a net with its first weights, and to the trainer that changes them."""
+"""Build a recipe's net, initialize its weights, and make its trainer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from d2l_alexnet.recipes import Recipe
 
 
 def input_shape(recipe: Recipe) -> tuple[int, int, int, int]:
-    """Give the shape of one image as the net takes it: (1, C, H, W)."""
+    """Return the net's input shape for one image: (1, C, H, W)."""
     return (1, DATA_SETS[recipe.data].channels, recipe.crop, recipe.crop)
 
 
@@ -27,7 +27,7 @@ def build_net(recipe: Recipe) -> Any:
     Returns
     -------
     mxnet.gluon.nn.HybridSequential
-        With an output for each class of the data set.
+        With one output per class of the data set.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def build_net(recipe: Recipe) -> Any:
 
 
 def initialize(net: Any, recipe: Recipe, ctx: Sequence, seed: int) -> None:
-    """Give a net its initial weights on every device, and compile it into one graph."""
+    """Initialize a net's weights on every device, and compile the net into one graph."""
     mx.random.seed(seed)
     np.random.seed(seed)
     initializer = mx.init.create(recipe.initializer, **recipe.initializer_params)
@@ -60,7 +60,7 @@ def make_trainer(net: Any, recipe: Recipe, steps: int, kvstore: Any = "device") 
     net : mxnet.gluon.Block
     recipe : Recipe
     steps : int
-        In the whole run.
+        Number of steps in the whole run.
     kvstore : str or mxnet.kv.KVStore
         Sums the gradients of all devices and workers.
 
@@ -81,7 +81,7 @@ def make_trainer(net: Any, recipe: Recipe, steps: int, kvstore: Any = "device") 
 
 
 def use_mixed_precision(ctx: Sequence) -> None:
-    """Have MXNet compute in float16 where that is safe, in the whole process from now on.
+    """Make MXNet compute in float16 where it is safe, from now on in the whole process.
 
     Raises
     ------

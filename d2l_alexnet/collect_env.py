@@ -19,12 +19,12 @@ SHARED_MEMORY = Path("/dev/shm")
 
 
 def collect() -> dict[str, str]:
-    """Collect everything that decides whether, where and how fast a net trains on this machine.
+    """Collect the hardware and versions that training on this machine depends on.
 
     Returns
     -------
     dict of str to str
-        A description of each thing, by its name.
+        Descriptions by name.
     """
     return {
         "Python": f"{platform.python_version()} on {platform.platform()}",
@@ -49,7 +49,7 @@ def _threads() -> str:
     return (
         f"{os.environ.get('OMP_NUM_THREADS')} (OMP_NUM_THREADS); usable cores: "
         f"{cores.usable_cores()} of {os.cpu_count()} processors, affinity mask of "
-        f"{len(os.sched_getaffinity(0))}, control group's quota {quota:g}"
+        f"{len(os.sched_getaffinity(0))}, cgroup quota {quota:g}"
     )
 
 
@@ -63,7 +63,7 @@ def _cuda_libraries() -> str:
         bootstrap.load_cuda_libraries()
     except ImportError as error:
         return str(error) if mx.runtime.Features().is_enabled("CUDA") else "not needed"
-    return f"all {len(bootstrap.CUDA_LIBRARIES)} load"
+    return f"all {len(bootstrap.CUDA_LIBRARIES)} can be loaded"
 
 
 def _gpus() -> str:

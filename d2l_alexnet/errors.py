@@ -1,6 +1,6 @@
-"""The three ways in which a command ends without having done what it was asked to do.
+"""The three errors that end a command.
 
-Each carries one line for the user. Any other exception is a bug and keeps its traceback.
+The message of each is one line for the user. Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ class InputError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A run that cannot go on, in one line: what happened, and what to do. Exit status 1."""
+    """A run that cannot continue, in one line: what happened, and what to do. Exit status 1."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run that was asked to stop, by Ctrl-C or SIGTERM, and has saved itself.
+    """A run that Ctrl-C or SIGTERM has stopped, and that has been saved.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""All pictures: the curves of a run, images and predictions, the weights of a net."""
+"""All figures: the curves of a run, images and predictions, the weights of a net."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ ACCURACIES: dict[str, tuple[str, dict[str, Any]]] = dict(
     running_train_accuracy=("running training", dict(color="#0072B2", marker="s")),
     running_train_accuracy_in_predict_mode=(
         "running training, predict mode",
-        dict(color="#56B4E9", marker="D", markersize=10, zorder=1),  # visible behind an equal one
+        dict(color="#56B4E9", marker="D", markersize=10, zorder=1),  # visible behind an equal line
     ),
     train_accuracy=("training, after the epoch", dict(color="#CC79A7", marker="v")),
     valid_accuracy=("validation", dict(color="#E69F00", marker="P")),
     test_accuracy=("test", dict(color="#009E73", marker="^")),
 )
 AVERAGED = 200  # batches, as in the second lecture
-MARKERS = 20  # about as many on a line, so that they do not hide it
-LIVE_POINTS = 500  # drawn on a line at most
+MARKERS = 20  # about so many on a line, so that they do not hide the line
+LIVE_POINTS = 500  # at most so many on a line
 RUN_STYLES = (
     dict(color="#0072B2", marker="s"),
     dict(color="#D55E00", marker="o"),
     dict(color="#009E73", marker="^"),
 )
-DIVERGED = 2  # a loss of more than this times the first loss is not shown
+DIVERGED = 2  # losses above this many times the first loss are not shown
 COMPARED = dict(
     loss="running training loss (nats)",
     valid_accuracy="validation accuracy (fraction)",
@@ -58,7 +58,7 @@ def curves(history: Sequence[dict], published: Sequence[dict] = ()) -> Figure:
     -------
     matplotlib.figure.Figure
     """
-    # Inches: room for long legends and for tick labels at the edge.
+    # Padding in inches: room for long legends and for tick labels at the edge.
     figure = Figure(layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1))
     left, middle, right = figure.subplots(1, 3, width_ratios=(3, 3, 2))
     for rows, source, style in ((history, "", {}), (published, ", published", PUBLISHED)):
@@ -94,7 +94,7 @@ def compare(histories: Mapping[str, Sequence[dict]], published: Sequence[dict]) 
     histories : dict of str to sequence of dict
         The histories of the runs by their names; at most as many as `RUN_STYLES`.
     published : sequence of dict
-        Published rows of a history. They need not have all keys.
+        Published rows of a history. Some keys may be missing.
 
     Returns
     -------
@@ -139,7 +139,7 @@ def _values(line: Line2D) -> np.ndarray:
 
 
 def _set_epoch_axis(axes: Axes, first: int, last: int) -> None:
-    """Make the x axis one of epochs, with room for markers at both ends."""
+    """Label the x axis with epochs, and leave room for markers at both ends."""
     room = max(0.5, 0.03 * (last - first))
     axes.set_xlabel("epoch")
     axes.set_xlim(first - room, last + room)
@@ -147,10 +147,10 @@ def _set_epoch_axis(axes: Axes, first: int, last: int) -> None:
 
 
 def _set_log_axis(axes: Axes) -> None:
-    """Make the y axis logarithmic, and so long that constant values have a tick label too."""
+    """Make the y axis logarithmic, and long enough to have a tick label for constant values."""
     values = [value for line in axes.get_lines() for value in _values(line)]
     if values and min(values) > 0:
-        axes.set_ylim(min(values) / 4, max(values) * 4)  # first: a scale of one value may warn
+        axes.set_ylim(min(values) / 4, max(values) * 4)  # before the scale: avoids a warning
         axes.set_yscale("log")
 
 
@@ -209,12 +209,12 @@ def _label_ends(axes: Axes) -> None:
     lines = sorted(axes.get_lines(), key=lambda line: _values(line)[-1])
     ends = [_values(line)[-1] for line in lines]
     heights: list[float] = []
-    for end in ends:  # so far apart that the labels do not touch
+    for end in ends:  # the labels must not touch
         lowest = heights[-1] + 0.07 * (high - low) if heights else end
         heights.append(max(end, lowest))
     lift = (sum(heights) - sum(ends)) / max(1, len(lines))
     for line, height in zip(lines, heights):
-        place = axes.get_yaxis_transform()  # x in widths of the axes, y in data
+        place = axes.get_yaxis_transform()  # x in widths of the axes, y in data values
         text, color = f" {line.get_label()}", line.get_color()
         axes.text(1, height - lift, text, transform=place, color=color, va="center")
 
@@ -238,7 +238,7 @@ def losses(losses: Sequence[float], batches: float) -> Figure:
     steps = np.arange(1, len(losses) + 1)
     window = min(AVERAGED, 1 + len(losses) // 20)
     average = np.convolve(losses, np.full(window, 1 / window), mode="valid")
-    axes.plot(steps, losses, color="#BBBBBB", linewidth=0.5, label="of a batch")
+    axes.plot(steps, losses, color="#BBBBBB", linewidth=0.5, label="loss of each batch")
     label = f"mean of the last {window} batches"
     axes.plot(steps[window - 1 :], average, color=LOSS["color"], label=label)
     axes.set_xlabel("batch")
@@ -255,7 +255,7 @@ def losses(losses: Sequence[float], batches: float) -> Figure:
 
 
 def gap(history: Sequence[dict]) -> Figure:
-    """Draw the parts of the gap between test and running training accuracy, a stack per epoch.
+    """Draw the parts of the gap between test and running training accuracy, stacked by epoch.
 
     Parts that make the gap larger are above zero, and parts that make it smaller are below. A
     diamond shows the gap, which is their sum.

@@ -2,16 +2,16 @@
 
 The lecture prints two accuracies for every epoch: (A) the running training accuracy, summed while
 dropout is active and the net improves, and (T) the test accuracy of the net after the epoch. Two
-more are between them: (B) the running accuracy in predict mode, on the same batches before the
-same updates, and (C) the training accuracy after the epoch. Then, exactly,
+more are between them: (B) the running training accuracy in predict mode, measured on the same
+batches with the same weights as A, and (C) the training accuracy after the epoch. Then, exactly,
 
     T - A  =  (B - A)  +  (C - B)  -  (C - T)
               dropout   improvement   overfitting
 
-A and B are over every image of the epoch, T over every test image. C is measured on the first
-10,000 training images, or on all where a recipe has fewer or measures it anyway. On 10,000 images
-its standard error is at most 0.005. An error of C changes improvement and overfitting alike, and
-leaves their difference as it is.
+A and B are measured on every image of the epoch, T on every test image. C is measured on the first
+10,000 training images, or on all of them if there are fewer, or if the run measures this accuracy
+in any case. On 10,000 images the standard error of C is at most 0.005. An error of C changes
+improvement and overfitting by the same amount, and does not change their difference.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PARTS = dict(
 
 
 def measured(history: Sequence[dict]) -> bool:
-    """Whether a history has all accuracies that the parts of the gap need."""
+    """Return whether a history has all accuracies that the parts of the gap need."""
     return all("running_train_accuracy_in_predict_mode" in row for row in history)
 
 
@@ -37,7 +37,7 @@ def parts(row: dict) -> dict[str, float]:
     Parameters
     ----------
     row : dict
-        Of the history of a run with ``--explain-gap``.
+        A row of the history of a run with ``--explain-gap``.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def parts(row: dict) -> dict[str, float]:
 
 
 def contributions(row: dict) -> dict[str, float]:
-    """Give what each part adds to an epoch's gap; overfitting makes the gap smaller."""
+    """Return how much each part adds to an epoch's gap; overfitting makes the gap smaller."""
     of_row = parts(row)
     return {key: -of_row[key] if key == "overfitting" else of_row[key] for key in PARTS}
 
@@ -64,7 +64,7 @@ def explain(history: Sequence[dict]) -> str:
     Parameters
     ----------
     history : list of dict
-        Of a run with ``--explain-gap``.
+        The history of a run with ``--explain-gap``.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def explain(history: Sequence[dict]) -> str:
     """
     added = {row["epoch"]: contributions(row) for row in history}
     mean = {key: sum(each[key] for each in added.values()) / len(added) for key in PARTS}
-    sums = ", ".join(f"{mean[key]:+.3f} by {name}" for key, name in PARTS.items())
+    sums = ", ".join(f"{mean[key]:+.3f} from {name}" for key, name in PARTS.items())
     largest: dict[str, list[str]] = {}
     for epoch, each in added.items():
         largest.setdefault(max(PARTS, key=lambda key: abs(each[key])), []).append(str(epoch))

@@ -1,4 +1,4 @@
-"""How often a net is right: after training, and while it trains."""
+"""Accuracy of a net, and running sums while it is trained."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def evaluate_accuracy(net: Any, data_iter: Iterable, ctx: Sequence) -> float:
 
 
 def split(batch: Any, ctx: Sequence) -> list:
-    """Give each device a part of a batch; the parts are as equal as possible.
+    """Split a batch over the devices, in parts that are as equal as possible.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def sum_over_devices(arrays: Sequence) -> Any:
 
 
 def count_correct(y_hat: Any, y: Any) -> Any:
-    """Count the images whose largest output is the one of their class.
+    """Count correct predictions: the largest output is the label's.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def loss_and_correct(l: Any, y_hat: Any, y: Any) -> Any:
 
 
 class RunningSums:
-    """Sum what is measured in each batch, and read it from the device two batches late.
+    """Sum the measurements of all batches. They are read from the device two batches late.
 
     MXNet computes asynchronously. Reading a batch's values at once would leave the device idle
     while the next batch is prepared. Never reading them would fill the memory.
@@ -106,18 +106,18 @@ class RunningSums:
     Parameters
     ----------
     sums : float or list of float
-        Initial values; 0 stands for as many zeros as there are sums.
+        Initial values; 0 if all of them are 0.
     images : int
-        Images that the initial values are sums over.
+        Number of images in the initial sums.
 
     Attributes
     ----------
     sums : numpy.ndarray
         float64, over the batches that have been read.
     images : int
-        The images of these batches.
+        Number of images in these batches.
     batch_means : list of float
-        For each batch that has been read: its first value divided by its images.
+        For each batch that has been read: its first value divided by its number of images.
     """
 
     def __init__(self, sums: float | list[float] = 0.0, images: int = 0) -> None:
@@ -131,13 +131,13 @@ class RunningSums:
         return len(self._waiting)
 
     def add(self, size: int, values: Any) -> None:
-        """Add a batch: its number of images, and an array of what was measured."""
+        """Add a batch: its number of images, and its array of measurements."""
         self._waiting.append((size, values))
         if len(self._waiting) > BATCHES_AHEAD:
             self._read()
 
     def drain(self) -> None:
-        """Read the batches that are still waiting, but none after a value that is not finite."""
+        """Read the waiting batches, up to the first value that is not finite."""
         while self._waiting and np.isfinite(self.sums).all():
             self._read()
 
@@ -151,9 +151,9 @@ class RunningSums:
 class SplitNet:
     """A net in two parts, split before the first layer that behaves differently in training mode.
 
-    The first part computes the same in training and in predict mode, so it computes only once for
-    both. In the lecture's AlexNet it is all but 2 % of the work. The second part begins with the
-    first Dropout or BatchNorm layer.
+    The first part computes the same in training mode and in predict mode, so it runs only once for
+    both. In the lecture's AlexNet it does 98 % of the work. The second part begins with the first
+    Dropout or BatchNorm layer.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ class SplitNet:
         return self._head(features)
 
     def measure(self, l: Any, y_hat: Any, y: Any) -> Any:
-        """Do as `loss_and_correct`, and count the correct predictions in predict mode too.
+        """Do the same as `loss_and_correct`, and count correct predictions in predict mode too.
 
         Returns
         -------

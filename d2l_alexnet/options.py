@@ -1,7 +1,7 @@
-"""Where and how a run is done. What is learnt is in `d2l_alexnet.recipes`.
+"""Where and how a run is done. `d2l_alexnet.recipes` says what a net is trained on, and how.
 
-A field declared with `option` is also a flag of the commands: `d2l_alexnet.cli.add_flags` makes
-them from the dataclasses here and from `Recipe`.
+A field that is declared with `option` is also a flag of the commands. `d2l_alexnet.cli.add_flags`
+makes the flags from the dataclasses here and from `Recipe`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ def option(default: Any, help: str, flag: str = "", **limits: Any) -> Any:
     Parameters
     ----------
     default : bool, int, float, str or None
-        Its type is the option's; None stands for a string that is not given.
+        Its type is the type of the option. None is the default of an optional string.
     help : str
-        What ``--help`` says of it.
+        The text in ``--help``.
     flag : str, optional
         The flag, if it is not ``--`` and the field's name.
     **limits
@@ -32,6 +32,10 @@ def option(default: Any, help: str, flag: str = "", **limits: Any) -> Any:
     return field(default=default, metadata=dict(limits, help=help, flag=flag))
 
 
+# Fields of `RunOptions` that are not saved with a run: the command that resumes it repeats them.
+RESUMED_WITH = ("ctx", "num_workers", "data_dir", "checkpoint_minutes")
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """Where and how a run is done.
@@ -43,7 +47,7 @@ class RunOptions:
         devices, ``gpu:0,1``.
     seed : int
         Seed of the initial weights, the order of the images, and dropout. On a CPU the same seed
-        gives the same net. On a GPU the dropout of MXNet 1.9.1 ignores it.
+        gives the same net. On a GPU the dropout of MXNet 1.9.1 ignores the seed.
     num_workers : int
         Processes that prepare batches, for each loader. At most one per core is started.
     data_dir : path, optional
@@ -54,9 +58,9 @@ class RunOptions:
         Minutes between two checkpoints inside an epoch.
     explain_gap : bool
         Whether to measure why the running training accuracy is below the test accuracy; see
-        `d2l_alexnet.gap`. The net learns the same.
+        `d2l_alexnet.gap`. The trained net is the same.
     tensorboard : bool
-        Whether to write events for TensorBoard too.
+        Whether to write TensorBoard logs too.
     """
 
     ctx: str = option(
@@ -81,9 +85,7 @@ class RunOptions:
     explain_gap: bool = option(
         False, "measure why the running training accuracy is below the test accuracy"
     )
-    tensorboard: bool = option(
-        False, "write events for TensorBoard too; a run that has them keeps them when resumed"
-    )
+    tensorboard: bool = option(False, "also write TensorBoard logs; a resumed run continues them")
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class DistributedOptions:
 
     kvstore: str = option(
         "device",
-        "dist_sync: be a worker of a run that python -m d2l_alexnet.distributed.launch started",
+        "dist_sync: this process is a worker (set by distributed.launch)",
         choices=("device", "dist_sync"),
     )
     patience: float = option(300.0, "seconds to wait for other workers before giving up", above=0)

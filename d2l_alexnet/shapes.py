@@ -1,7 +1,7 @@
 """The layers of a net for one input: output shapes, parameters, multiply-adds.
 
 ``python -m d2l_alexnet.shapes`` shows the lecture's AlexNet. MXNet infers the shapes from the
-graph and computes nothing. So the weights of a large net take no memory, and the command no time.
+graph and computes nothing. So even a large net needs little memory and time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from d2l_alexnet import cli
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.nets import INPUT_SHAPES, NETS
 
-LARGEST_SIDE = 1024  # pixels; the largest square that is tried to find an input that fits
+LARGEST_SIDE = 1024  # pixels; the search for an input that fits stops at this side
 Shape = Tuple[int, ...]
 
 TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
@@ -32,7 +32,7 @@ WEIGHTED = (nn.Dense, nn.Conv1D, nn.Conv2D, nn.Conv3D, *TRANSPOSED)
 
 @dataclass(frozen=True)
 class Layer:
-    """One row of a trace.
+    """One layer of a trace.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Call(NamedTuple):
 
 
 def trace(net: Any, input_shape: Shape) -> list[Layer]:
-    """Trace a net layer by layer.
+    """List the layers of a net, with the shapes and counts of each.
 
     A layer is a block that has parameters of its own or contains no other block. The activation
     of a convolution or a dense layer is part of the layer.
@@ -71,15 +71,15 @@ def trace(net: Any, input_shape: Shape) -> list[Layer]:
     Parameters
     ----------
     net : mxnet.gluon.HybridBlock
-        It need not be initialised.
+        It does not need weights.
     input_shape : tuple of int
         (N, C, H, W).
 
     Returns
     -------
     list of Layer
-        In the order in which they compute. A layer that computes twice is listed twice; its
-        parameters are counted the first time only.
+        In the order of computation. A layer that is used twice is listed twice; its parameters are
+        counted only the first time.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def trace(net: Any, input_shape: Shape) -> list[Layer]:
     graph = mx.sym.Group([symbol for call in calls for symbol in (call.input, call.output)])
     try:
         shapes_of_arguments, shapes, shapes_of_states = _infer(graph, input_shape)
-    except Exception as error:  # MXNet raises several kinds, also for numbers that are too large
+    except Exception as error:  # MXNet raises several types, also for too large numbers
         raise InputError(_misfit(graph, input_shape, error)) from error
     names = graph.list_arguments() + graph.list_auxiliary_states()
     parameter_shapes = dict(zip(names, shapes_of_arguments + shapes_of_states))
@@ -129,7 +129,7 @@ def _layers(block: Any) -> list:
 
 
 def _first(value: Any) -> Any:
-    """Give the first of a block's inputs or outputs. Nearly all layers have only one."""
+    """Return the first of a block's inputs or outputs. Nearly all layers have only one."""
     return value[0] if isinstance(value, (list, tuple)) or len(value.list_outputs()) > 1 else value
 
 
@@ -148,7 +148,7 @@ def _smallest_side(graph: Any, batch_and_channels: Shape) -> int | None:
 
 
 def _misfit(graph: Any, input_shape: Shape, error: Exception) -> str:
-    """Say that an input does not fit, and which one does or why none does."""
+    """Write the error message for an input that does not fit: which one fits, or why none does."""
     side = _smallest_side(graph, input_shape[:2])
     if side is None:
         reason = str(error).strip().splitlines()[-1].partition("Check failed: ")
@@ -160,9 +160,9 @@ def _misfit(graph: Any, input_shape: Shape, error: Exception) -> str:
 def _multiply_adds(
     block: Any, parameters: dict[str, Shape], input_shape: Shape, output_shape: Shape
 ) -> int:
-    """Count multiplications: one for each value of the output and each value of a weight's slice.
+    """Count multiplications: output values, times the weights that each output value needs.
 
-    For a transposed convolution: one for each value of the input and each value of a slice.
+    For a transposed convolution: input values, times the weights that each input value needs.
     """
     if not isinstance(block, WEIGHTED):
         return 0
@@ -233,9 +233,9 @@ def net_by_name(name: str) -> tuple[Any, Shape]:
     Returns
     -------
     net : mxnet.gluon.HybridBlock
-        Not initialised.
+        Without weights.
     input_shape : tuple of int
-        (1, C, H, W): one of the images that the net is meant for.
+        (1, C, H, W): one image of the size that the net is made for.
 
     Raises
     ------
@@ -250,11 +250,11 @@ def net_by_name(name: str) -> tuple[Any, Shape]:
 
 
 def _gluoncv_net(name: str) -> Any:
-    """Build a net of GluonCV. It is imported here only, as it fails if PyTorch 2 is installed."""
+    """Build a net of GluonCV, which is imported only here: with PyTorch 2 the import fails."""
     try:
         model_zoo = importlib.import_module("gluoncv.model_zoo")
     except Exception as error:  # a RuntimeError if PyTorch 2 is installed
-        raise InputError(f"GluonCV does not import here: {error}") from error
+        raise InputError(f"cannot import GluonCV: {error}") from error
     if name not in model_zoo.get_model_list():
         similar = difflib.get_close_matches(name, model_zoo.get_model_list(), n=3)
         hint = f"; similar: {', '.join(similar)}" if similar else ""

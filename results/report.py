@@ -1,7 +1,7 @@
 """Write the tables of results: ``python results/report.py``.
 
-They compare the runs and benchmarks whose logs are in results/ with the published figures. They
-replace the text between two marks in README.md and in results/README.md.
+The tables compare the runs and benchmarks whose logs are in results/ with the published results.
+They replace the text between two marks in README.md and in results/README.md.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Run:
 
     @property
     def command(self) -> str:
-        """The command that repeats the run, or the call if a setting has no command-line option."""
+        """The command that repeats the run, or a Python call if a setting has no flag."""
         recipe, seed = self.recipe, self.options.seed
         defaults = vars(RECIPES[recipe.name])
         changes = {k: v for k, v in vars(recipe).items() if v != defaults[k]}
@@ -127,10 +127,10 @@ def table(head: Sequence, rows: Iterable[Sequence]) -> str:
 
 
 def comparison(recipe: Recipe, all_runs: Iterable[Run]) -> str:
-    """Write a table of a recipe's published and measured figures by epoch.
+    """Write a table of a recipe's published and measured results by epoch.
 
-    After a cut of the learning rate, a published epoch is compared with the epoch of ours that is
-    as many epochs after our own cut.
+    Our run may cut the learning rate in another epoch than the published run. After a cut, epochs
+    are compared that are equally many epochs after the cut.
 
     Parameters
     ----------
@@ -153,16 +153,16 @@ def comparison(recipe: Recipe, all_runs: Iterable[Run]) -> str:
 
 
 def _compared(published: dict, key: str, ours: Sequence[Run]) -> list[str]:
-    """Write the cells of one key in a row: the published figure, and the figure of each run."""
+    """Write the cells of one key in a row: the published result, and the result of each run."""
     if key not in published:
         return [""] * (1 + max(1, len(ours)))
     digits = 4 if key == "loss" else 3
-    figures = [_measured(run, published, key, digits) for run in ours]
-    return [f"{published[key]:.{digits}f}", *(figures or [NOT_RUN])]
+    results = [_measured(run, published, key, digits) for run in ours]
+    return [f"{published[key]:.{digits}f}", *(results or [NOT_RUN])]
 
 
 def _measured(run: Run, published: dict, key: str, digits: int) -> str:
-    """Write a figure of ours and its difference from the published one."""
+    """Write our result, and its difference from the published result."""
     epoch = comparable(published["epoch"], run.recipe.published, run.history)
     for row in run.history:
         if row["epoch"] == epoch and key in row:
@@ -172,12 +172,13 @@ def _measured(run: Run, published: dict, key: str, digits: int) -> str:
 
 
 def comparable(epoch: int, published: Sequence[dict], history: Sequence[dict]) -> int | None:
-    """Find our epoch that is as many epochs after our cut of the learning rate as a published one.
+    """Find our epoch to compare with a published one: equally many epochs after the cut.
 
     Returns
     -------
     int or None
-        The same epoch before the first cut and at the end. None if our learning rate was different.
+        The same epoch before the first cut of the learning rate, and for the last published epoch.
+        None if our learning rate was different.
     """
     if epoch == published[-1]["epoch"] or "learning_rate" not in published[0]:
         return epoch
@@ -190,7 +191,7 @@ def comparable(epoch: int, published: Sequence[dict], history: Sequence[dict]) -
 
 
 def gap_table(all_runs: Iterable[Run]) -> str:
-    """Write a table of the parts of the gap in the epochs of all runs that measured them."""
+    """Write a table of the parts of the gap, for all epochs of the runs that measured them."""
     rows = [
         [run.name, row["epoch"], *(f"{part:+.3f}" for part in gap.parts(row).values())]
         for run in all_runs
@@ -220,7 +221,7 @@ def run_table(all_runs: Iterable[Run], link: str) -> str:
 
 
 def seeds(all_runs: Sequence[Run]) -> str:
-    """Give mean and standard deviation for each recipe that was run with several seeds."""
+    """Write mean and standard deviation for each recipe that was run with several seeds."""
     lines = []
     for name, recipe in RECIPES.items():
         rows = [run.history[-1] for run in of_recipe(all_runs, recipe)]
@@ -234,10 +235,10 @@ def seeds(all_runs: Sequence[Run]) -> str:
 
 
 def reach_table(all_runs: Sequence[Run], benchmarks: str | Path) -> str:
-    """Write a table of the training that reached the lecture's first and last test accuracy.
+    """Write a table: training until the lecture's first and last test accuracy is reached.
 
-    Numbers of images are those in the runs' logs. Minutes are calculated from the time per image
-    that benchmarks/scaling.py measured, because other work ran beside some of the runs.
+    Numbers of images come from the runs' logs. Minutes are calculated from the time per image that
+    benchmarks/scaling.py measured, because other programs ran at the same time as some of the runs.
     """
     path = Path(benchmarks, "scaling.json")
     times = json.loads(path.read_text())["batch_size"] if path.exists() else {}
@@ -250,7 +251,7 @@ def reach_table(all_runs: Sequence[Run], benchmarks: str | Path) -> str:
 
 
 def _reached(all_runs: Sequence[Run], name: str, accuracy: float, times: dict[str, Any]) -> str:
-    """Give the smallest number of images with which a recipe reached an accuracy, and minutes."""
+    """Write the smallest number of images with which a recipe reached an accuracy, and minutes."""
     tested = [
         (row["epoch"] * run.recipe.train_size, row["test_accuracy"])
         for run in of_recipe(all_runs, RECIPES[name], "train_size", "num_epochs")
@@ -269,12 +270,12 @@ def _reached(all_runs: Sequence[Run], name: str, accuracy: float, times: dict[st
 
 
 def speed_table(benchmarks: str | Path) -> str:
-    """Write a table of what the benchmarks measured: medians of speeds and of ratios.
+    """Write a table of the benchmarks: medians of speeds and of ratios.
 
     Parameters
     ----------
     benchmarks : path
-        Folder of their JSON files. If a file is missing, its benchmark was not run.
+        Folder of the benchmarks' JSON files. If a file is missing, its benchmark was not run.
     """
     head = ["", "ours, images/s", "speed-up over the lecture's code"]
     head += ["over the lecture's code with one thread per core", "over PyTorch"]
@@ -287,21 +288,21 @@ def speed_table(benchmarks: str | Path) -> str:
     return table(head, rows)
 
 
-def _speed(figures: dict[str, Any]) -> list[str]:
+def _speed(benchmark: dict[str, Any]) -> list[str]:
     """Write the cells of a benchmark: speed, ratios, fraction of the limit, machine."""
-    rates = figures["images_per_second"]
+    rates = benchmark["images_per_second"]
     ratios = {name: [ours / its for ours, its in zip(rates["ours"], rates[name])] for name in rates}
     pytorch = [ratios[name] for name in ratios if name.startswith("PyTorch")]
     all_cores = [ratios[name] for name in ratios if name.startswith("lecture's way, ")]
-    limit = figures.get("limit")
+    limit = benchmark.get("limit")
     on = "{cpu}, {cores} cores, {vectors}; {rounds} rounds"
     return [
         f"{statistics.median(rates['ours']):,.0f}",
         _spread(ratios["lecture's way"]),
         _spread(*all_cores),
         _spread(min(pytorch, key=statistics.median)),
-        f"{figures['multiply_adds_per_second'] / limit:.2f}" if limit else "",
-        on.format(**figures["machine"], rounds=len(rates["ours"])),
+        f"{benchmark['multiply_adds_per_second'] / limit:.2f}" if limit else "",
+        on.format(**benchmark["machine"], rounds=len(rates["ours"])),
     ]
 
 
@@ -344,7 +345,7 @@ def put(path: str | Path, text: str) -> None:
     Raises
     ------
     InputError
-        When there is no such file, or it lacks a mark.
+        When the file does not exist, or a mark is missing.
     """
     try:
         old = Path(path).read_text()
@@ -352,7 +353,7 @@ def put(path: str | Path, text: str) -> None:
         raise InputError(f"{path}: cannot read it ({error.strerror}); use --root") from error
     between = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
     if not between.search(old):
-        raise InputError(f"{path}: no place for the tables, between {BEGIN} and {END}")
+        raise InputError(f"{path}: the marks {BEGIN} and {END} are missing")
     Path(path).write_text(between.sub(lambda _: f"{BEGIN}\n\n{text}\n\n{END}", old))
 
 

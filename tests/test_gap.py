@@ -38,7 +38,7 @@ def test_the_explanation_has_the_mean_of_each_part_and_the_largest_one_of_each_e
     second = dict(ROW, epoch=2, running_train_accuracy_in_predict_mode=0.70)
     third = dict(second, epoch=3, train_accuracy=0.75)
     assert gap.explain([ROW, second, third]) == (
-        "Test accuracy minus running training accuracy was +0.220 on average: +0.150 by dropout, "
-        "+0.100 by improvement during the epoch, -0.030 by overfitting. The largest part was "
+        "Test accuracy minus running training accuracy was +0.220 on average: +0.150 from dropout, "
+        "+0.100 from improvement during the epoch, -0.030 from overfitting. The largest part was "
         "improvement during the epoch in epoch 1; dropout in epoch 2, 3."
     )

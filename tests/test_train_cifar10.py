@@ -199,7 +199,7 @@ def test_initial_weights_depend_on_the_seed_alone():
         ),
         (
             ["--recipe", "cifar10-convnet", "--train-size", "100"],
-            "--batch-size 256: more than the 100 training images, and a batch that is not full",
+            "--batch-size 256: larger than the 100 training images, and incomplete batches",
         ),
     ],
 )

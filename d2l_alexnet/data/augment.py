@@ -1,8 +1,7 @@
-"""Random changes of training images: crop, rotate, flip, color jitter.
+"""Random augmentation of training images: crop, rotate, flip, color jitter.
 
-Each change is a function of the image and of a few random numbers in 0…1, which the sampler draws.
-The result therefore does not depend on which process makes the change, or on whether a run was
-interrupted.
+Each function takes images and a few random numbers in 0…1, which the sampler draws. So the result
+is the same in every loader worker, and in a run that was interrupted and resumed.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ def crop(images: np.ndarray, side: int, numbers: np.ndarray) -> list[np.ndarray]
     side : int
         Side of the squares, in pixels.
     numbers : numpy.ndarray
-        (N, 2): how far down and how far to the right each square is, from 0 to below 1.
+        (N, 2), from 0 to below 1: vertical and horizontal positions; (0, 0) is the top left.
 
     Returns
     -------
     list of numpy.ndarray
-        N views, (side, side, C).
+        N views of the images: uint8 (side, side, C).
     """
     places = np.array(images.shape[1:3]) - side + 1
     corners = (numbers * places).astype(int)
@@ -48,7 +47,7 @@ def rotate(X: Any, numbers: np.ndarray) -> Any:
     X : mxnet.nd.NDArray
         uint8 (N, H, W, C).
     numbers : numpy.ndarray
-        (N,) in 0…1; 0.5 leaves an image as it is.
+        (N,) in 0…1; with 0.5 an image is not rotated.
 
     Returns
     -------
@@ -61,15 +60,15 @@ def rotate(X: Any, numbers: np.ndarray) -> Any:
 
 
 def flip_and_jitter_color(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Flip half of all images, and change the colors of each a little.
+    """Flip an image with probability 1/2, and change its colors slightly.
 
     Parameters
     ----------
     image : numpy.ndarray
         uint8 (H, W, C).
     numbers : numpy.ndarray
-        (4,) in 0…1. Below 0.5 the first one flips the image, left to right. The others are for
-        brightness, contrast and saturation; 0.5 leaves each as it is.
+        (4,) in 0…1. If the first number is below 0.5, the image is flipped left to right. The
+        others set brightness, contrast and saturation; 0.5 changes nothing.
 
     Returns
     -------
@@ -79,7 +78,7 @@ def flip_and_jitter_color(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     image = image[:, ::-1] if numbers[0] < 0.5 else image
     brightness, contrast, saturation = 1 + JITTER * (2 * numbers[1:] - 1)
     X = mx.nd.array(image, dtype=np.uint8)
-    # The operators of Gluon's RandomBrightness and RandomContrast, with the factor given.
+    # The operators of Gluon's RandomBrightness and RandomContrast, with a fixed factor.
     X = mx.nd.image.random_brightness(X, min_factor=brightness, max_factor=brightness)
     X = mx.nd.image.random_contrast(X, min_factor=contrast, max_factor=contrast)
     return adjust_saturation(X.asnumpy(), saturation)
@@ -88,14 +87,14 @@ def flip_and_jitter_color(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
     """Move an image's colors towards grey or away from it.
 
-    Gluon's RandomSaturation is wrong in MXNet 1.9.1: its grey is the blue channel.
+    Gluon's RandomSaturation is wrong in MXNet 1.9.1: it uses the blue channel as grey.
 
     Parameters
     ----------
     image : numpy.ndarray
         uint8 (H, W, 3).
     factor : float
-        0 makes the image grey, 1 leaves it as it is.
+        0 makes the image grey, 1 does not change it.
 
     Returns
     -------

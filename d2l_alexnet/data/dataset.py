@@ -15,14 +15,14 @@ Arrays = Tuple[Tuple[np.ndarray, np.ndarray], Tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set. A new one is a module with such a record, and a line in `DATA_SETS`.
+    """A data set. To add one, write a module with such a record, and add it to `DATA_SETS`.
 
     Parameters
     ----------
     name : str
         Its name on the command line, in a recipe, and in MXNet's data folder.
     title : str
-        The name that its authors gave it.
+        The name that its authors use.
     classes : tuple of str
         The names of the classes, by label.
     channels : int
@@ -30,27 +30,27 @@ class DataSet:
     side : int
         Side of an image in the files, in pixels.
     train_size : int
-        Number of training images, without those for validation.
+        Number of training images, without the validation images.
     read : callable
-        Takes the data folder, None for MXNet's own. Finds or downloads the files, reads them, and
-        gives `Arrays`.
+        Takes the data folder, or None for MXNet's own. Finds or downloads the files, reads them,
+        and returns `Arrays`.
     valid_fraction : float
-        The fraction of the files' training images, taken from their end, that are for validation.
-        Validation accuracy is measured after each epoch if there are any.
+        The fraction of the files' training images that is used for validation instead: the last
+        ones. If it is above 0, validation accuracy is measured after each epoch.
     measure_train_accuracy : bool
         Whether training accuracy is also measured after each epoch.
     mean, std : float
         Pixels become ``(value / 255 - mean) / std``, in all channels.
     drop_last : bool
-        Whether training leaves out the last batch of an epoch if it is smaller.
+        Whether training drops the last batch of an epoch if it is incomplete.
     random_crop : bool
         Whether training images are cropped at random places. `Recipe.margin` and `Recipe.augment`
         need it.
     from_picture : callable, optional
-        Makes an image like those of the data set from any picture, in mode RGBA. It also says
-        whether it inverted the picture. See `d2l_alexnet.data.pictures`.
+        Converts any picture, in mode RGBA, to an image like the images of the data set. It also
+        returns whether it inverted the picture. See `d2l_alexnet.data.pictures`.
     status : callable, optional
-        Says in a clause whether the files are in MXNet's data folder, and verified.
+        Returns, in a clause, whether the files are in MXNet's data folder and verified.
     """
 
     name: str

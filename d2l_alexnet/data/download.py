@@ -1,4 +1,4 @@
-"""Find the files of a data set or download them. Each is verified, and complete or absent."""
+"""Find or download the files of a data set, and verify each file."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ class DataFile(Protocol):
         """The file's name."""
 
     def read(self, path: Path) -> np.ndarray:
-        """Read and verify it; raise ValueError or OSError if it is not this file."""
+        """Read and verify the file; raise ValueError or OSError if it has other content."""
 
 
-# The name of a place that may have the files, and a function that gets one from there. The
-# function takes the file's name and a scratch folder, and gives the path of a copy in that folder.
+# The name of a place that may have the files, and a function that gets a file from this place. The
+# function takes the file's name and a scratch folder. It returns the path of a copy in this folder.
 Source = Tuple[str, Callable[[str, Path], Path]]
 
 
 def default_data_dir(dataset: str) -> Path:
-    """Give MXNet's own folder of a data set, in ``~/.mxnet`` or `MXNET_HOME`."""
+    """Return MXNet's own folder of a data set, in ``~/.mxnet`` or `MXNET_HOME`."""
     home = os.environ.get("MXNET_HOME") or Path.home() / ".mxnet"
     return Path(home, "datasets", dataset)
 
 
 def gluon_address(dataset: str) -> str:
-    """Give the address of a data set in Gluon's repository, which `MXNET_GLUON_REPO` overrides."""
+    """Return the address of a data set in Gluon's repository, or in `MXNET_GLUON_REPO`."""
     repository = os.environ.get("MXNET_GLUON_REPO") or GLUON_REPO
     return f"{repository.rstrip('/')}/gluon/dataset/{dataset}/"
 
@@ -65,7 +65,7 @@ def verify(data: bytes, size: int, note: str = "", **digests: str) -> None:
     Raises
     ------
     ValueError
-        For any other content.
+        If the content differs.
     """
     if len(data) != size:
         found = f"{len(data):,}" if len(data) < size else "more"
@@ -83,20 +83,20 @@ def read_file(folder: Path, file: DataFile) -> np.ndarray:
     Raises
     ------
     InputError
-        If it is not the expected file. It is left as it is.
+        If the file has other content. The file is not changed.
     """
     path = folder / file.name
     try:
         return file.read(path)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path}: {error}; move it away and it will be downloaded again, "
-            "or name another --data-dir"
+            f"{path}: {error}; move this file away to download it again, "
+            "or choose another --data-dir"
         ) from error
 
 
 def status(dataset: str, files: Sequence[DataFile]) -> str:
-    """Say in a clause whether a data set's files are in MXNet's data folder, and verified."""
+    """Return, in a clause, whether a data set's files are in MXNet's data folder and verified."""
     folder = default_data_dir(dataset)
     try:
         for file in files:
@@ -111,10 +111,10 @@ def status(dataset: str, files: Sequence[DataFile]) -> str:
 def get_missing(
     folder: Path, files: Sequence[DataFile], sources: Sequence[Source], description: str
 ) -> None:
-    """Put the files that the data folder lacks there, verified.
+    """Download the missing files into the data folder, and verify them.
 
     Each file is first written to a scratch folder inside the data folder, and then moved. A move
-    is atomic: nobody ever sees half of a file, and two processes can do this at once.
+    is atomic: no program ever sees an incomplete file, and two processes can do this at once.
 
     Parameters
     ----------
@@ -124,12 +124,13 @@ def get_missing(
     sources : sequence of Source
         They are tried in this order.
     description : str
-        What a user who places the files by hand should place.
+        The files in words, for a user who has to add them by hand.
 
     Raises
     ------
     InputError
-        If no source has a file, with a line for each source, or if the folder cannot be written.
+        If no source has a missing file (the message has a line for each source), or if the folder
+        cannot be written.
     """
     try:
         missing = [file for file in files if not (folder / file.name).exists()]
@@ -141,24 +142,24 @@ def get_missing(
     except OSError as error:
         raise InputError(
             f"{folder}: cannot write there ({error.strerror or error}); "
-            "name another folder with --data-dir"
+            "choose another folder with --data-dir"
         ) from error
     if missing:
         names = ", ".join(file.name for file in missing)
         raise InputError(
-            f"could not get {names}. Tried, after {folder}:\n"
+            f"could not get {names}. Sources tried, after {folder}:\n"
             + "\n".join(failures)
-            + f"\nTo place them by hand, put {description} into {folder}"
+            + f"\nTo add them by hand, put {description} into {folder}"
         )
 
 
 def _get(
     missing: list[DataFile], sources: Sequence[Source], scratch: Path, folder: Path
 ) -> list[str]:
-    """Try each source until no file is missing; list the errors of the sources that failed."""
+    """Try each source until no file is missing; return the errors of the sources that failed."""
     failures = []
     for number, (source, get) in enumerate(sources):
-        own = scratch / str(number)  # no source sees the files of another
+        own = scratch / str(number)  # each source has its own scratch folder
         own.mkdir()
         for file in list(missing):
             try:
@@ -166,7 +167,7 @@ def _get(
                 file.read(path)
             except (OSError, ValueError, http.client.HTTPException) as error:
                 failures.append(f"  {source}: {file.name}: {error}")
-                break  # a source that fails for one file is not asked for the others
+                break  # if a source fails for one file, do not try it for others
             path.replace(folder / file.name)
             missing.remove(file)
         if not missing:
@@ -185,7 +186,7 @@ def download(address: str, name: str, scratch: Path) -> Path:
 
 
 def run(command: Sequence[str], folder: Path, line: int = -1) -> None:
-    """Run another program without showing what it prints.
+    """Run another program without showing its output.
 
     Parameters
     ----------
@@ -193,12 +194,12 @@ def run(command: Sequence[str], folder: Path, line: int = -1) -> None:
     folder : pathlib.Path
         The folder to run it in.
     line : int
-        Which line of its output gives the reason when it fails. For most programs it is the last.
+        The line of its output that has the reason when it fails: for most programs the last.
 
     Raises
     ------
     OSError
-        If the program fails, with that line.
+        If the program fails. The message has this line.
     """
     done = subprocess.run(
         command,

@@ -35,7 +35,7 @@ CLASSES = (
 
 @dataclass(frozen=True)
 class IdxFile:
-    """One gzipped file in MNIST's format: a header, then one byte for each value.
+    """One gzipped file in MNIST's format: a header, then one byte per value.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class IdxFile:
     shape : tuple of int
         Shape of its array.
     sha256 : str
-        Digest of the unpacked bytes. The same data is in circulation with several compressions.
+        Digest of the unpacked bytes: the compressed files of different sources differ.
     """
 
     name: str
@@ -65,9 +65,9 @@ class IdxFile:
         Raises
         ------
         ValueError
-            If it holds anything else. No more than the expected size is unpacked.
+            If the file has other content. A file that is too long is not unpacked to its end.
         OSError
-            If it cannot be opened.
+            If the file cannot be opened.
         """
         header_size = 4 + 4 * len(self.shape)  # a magic number and a length per axis
         size = header_size + int(np.prod(self.shape))
@@ -75,7 +75,7 @@ class IdxFile:
             with gzip.open(path) as stream:
                 data = stream.read(size + 1)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(f"not a whole gzip file ({error})") from error
+            raise ValueError(f"a damaged gzip file ({error})") from error
         download.verify(data, size, " when unpacked", sha256=self.sha256)
         return np.frombuffer(data, np.uint8, offset=header_size).reshape(self.shape)
 
@@ -104,7 +104,7 @@ FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
 
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_FOLDER = "usr/share/datasets/fashion-mnist"
-# When root runs apt, it downloads as another user, who may not enter the scratch folder.
+# When root runs apt, apt downloads as another user, who cannot write to the scratch folder.
 APT_GET = ("apt-get", "-q", "-oAPT::Sandbox::User=root")
 HOME_PAGE = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 
@@ -115,7 +115,7 @@ def fashion_mnist(data_dir: str | Path | None = None) -> Arrays:
     Parameters
     ----------
     data_dir : path, optional
-        The data folder; MXNet's own if not given. Files that it lacks are put there.
+        The data folder; MXNet's own if not given. Missing files are downloaded into it.
 
     Returns
     -------
@@ -125,8 +125,8 @@ def fashion_mnist(data_dir: str | Path | None = None) -> Arrays:
     Raises
     ------
     InputError
-        If a file in the data folder is not the expected one (it is left as it is), or if no source
-        has a file.
+        If a file in the data folder has other content (the file is not changed), or if no source
+        has a missing file.
     """
     folder = Path(data_dir or download.default_data_dir("fashion-mnist"))
     get_missing(folder)
@@ -140,7 +140,7 @@ def fashion_mnist(data_dir: str | Path | None = None) -> Arrays:
 
 
 def get_missing(folder: Path) -> None:
-    """Put the files that the data folder lacks there; see `download.get_missing`."""
+    """Download the missing files into the data folder, and verify them."""
     download.get_missing(folder, FILES, sources(), "the four files of Fashion-MNIST (.gz)")
 
 
@@ -162,7 +162,7 @@ def copy_from_debian(name: str, scratch: Path, root: str | Path = "/") -> Path:
 
 
 def unpack_from_debian(name: str, scratch: Path) -> Path:
-    """Copy a file from Debian's package, which is downloaded once and not installed."""
+    """Copy a file from Debian's package, which is downloaded only once and not installed."""
     unpacked = scratch / "unpacked"
     if not unpacked.exists():
         try:

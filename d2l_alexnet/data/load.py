@@ -1,4 +1,4 @@
-"""From a data set's files to the iterators that the training loop runs over."""
+"""Load a data set's files, and make the iterators of the training loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from d2l_alexnet.errors import InputError
 from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import CIFAR10_ALEXNET, LECTURE, Recipe
 
-TEST_BATCH_SIZE = 128  # at least: the weights of the dense layers are read once per batch
+TEST_BATCH_SIZE = 128  # minimum; with small batches, reading the weights takes most of the time
 
 
 def load_data(
@@ -36,19 +36,19 @@ def load_data(
         The seed, `num_workers`, `data_dir` and `explain_gap` are used. The order of the training
         images and their random changes depend on the seed, not on the number of workers.
     ctx : mxnet.Context, optional
-        The device that batches are delivered to; the CPU if not given.
+        The device that batches are copied to; the CPU if not given.
 
     Returns
     -------
     train_iter : DataLoader
-        Gives ``X, y``: float32 (N, C, H, W) and int32 (N,). It is shuffled anew for every epoch.
+        Yields ``X, y``: float32 (N, C, H, W) and int32 (N,). It is shuffled again for every epoch.
     evaluations : dict of str to DataLoader
-        Such iterators, not shuffled, by the key of their accuracy in the history.
+        Iterators that are not shuffled. Each key is the key of an accuracy in the history.
 
     Raises
     ------
     InputError
-        If the recipe asks for something that the data set does not have.
+        If the data set does not support a setting of the recipe.
     """
     options = options or RunOptions()
     batch_size = max(recipe.batch_size, TEST_BATCH_SIZE)
@@ -77,17 +77,17 @@ def load_data_fashion_mnist(
     resize : int
         Side of the resized images, in pixels; 28 in the files.
     train_size : int
-        Use only the first so many training images.
+        Number of training images to use: the first ones.
     ctx : mxnet.Context, optional
-        The device that batches are delivered to; the CPU if not given.
+        The device that batches are copied to; the CPU if not given.
     **options
         `num_workers`, `seed` and `data_dir`, as in `RunOptions`.
 
     Returns
     -------
     train_iter, test_iter : DataLoader
-        Each gives ``X, y``: float32 (N, 1, resize, resize) in 0…1, and int32 (N,). `close` them,
-        or use them in a ``with``.
+        Each yields ``X, y``: float32 (N, 1, resize, resize) in 0…1, and int32 (N,). Call `close`
+        after use, or use them in a ``with`` block.
     """
     recipe = replace(LECTURE, batch_size=batch_size, resize=resize, train_size=train_size)
     train_iter, evaluations = _make_loaders(recipe, RunOptions(**options), ctx, batch_size)
@@ -103,34 +103,34 @@ def load_data_cifar10(
     ctx: Any = None,
     **options: Any,
 ) -> tuple[DataLoader, DataLoader, DataLoader]:
-    """Load CIFAR-10 as its lecture does: resized, cropped, in -1…1, a tenth for validation.
+    """Load CIFAR-10 as its lecture does: resized, cropped, as tensors in -1…1.
 
     Parameters
     ----------
     batch_size : int
-        Images in a batch. In training, the last batch of an epoch is left out if it is smaller.
+        Images in a batch. Training drops the last batch of an epoch if it is incomplete.
     resize : int
         Side of the resized images, in pixels; 32 in the files.
     crop : int
         Side of the squares that are then cropped: at a random place for training, at the centre
-        otherwise. With 32 for both sizes images stay whole, as for the lecture's ConvNet.
+        otherwise. If both sizes are 32, images are not changed, as for the lecture's ConvNet.
     augment : bool
         Whether training images are also rotated, flipped and color-jittered.
     train_size : int
-        Use only the first so many training images.
+        Number of training images to use: the first ones.
     ctx, **options
         As for `load_data_fashion_mnist`.
 
     Returns
     -------
     train_iter, valid_iter, test_iter : DataLoader
-        Each gives ``X, y``: float32 (N, 3, crop, crop) in -1…1, and int32 (N,). `valid_iter` has
+        Each yields ``X, y``: float32 (N, 3, crop, crop) in -1…1, and int32 (N,). `valid_iter` has
         the last tenth of the files' training images.
 
     Raises
     ------
     InputError
-        If there are fewer training images than a batch has.
+        If a batch is larger than the number of training images.
     """
     recipe = replace(
         CIFAR10_ALEXNET,
@@ -151,9 +151,7 @@ def _make_loaders(
     dataset, ctx = DATA_SETS[recipe.data], ctx or mx.cpu()
     if (recipe.augment or recipe.margin) and not dataset.random_crop:
         setting = "--augment" if recipe.augment else f"a margin of {recipe.margin}"
-        raise InputError(
-            f"{setting}: not with {recipe.data}, whose images are not changed at random"
-        )
+        raise InputError(f"{setting}: not with {recipe.data}; it has no random augmentation")
     train_set, *others = _read(dataset, recipe.train_size, options.data_dir)
     largest_batch = max(recipe.batch_size, test_batch_size)
     train_iter = _make_train_loader(train_set, recipe, options, ctx, largest_batch)
@@ -190,8 +188,8 @@ def _make_train_loader(
     dataset, length = DATA_SETS[recipe.data], len(train_set)
     if dataset.drop_last and length < recipe.batch_size:
         raise InputError(
-            f"--batch-size {recipe.batch_size}: more than the {length} training images, "
-            "and a batch that is not full is left out"
+            f"--batch-size {recipe.batch_size}: larger than the {length} training images, "
+            f"and incomplete batches are dropped; choose {length} or less"
         )
     sampler = ShuffledSampler(length, options.seed)
     settings = dict(num_workers=fit_cores(options.num_workers))

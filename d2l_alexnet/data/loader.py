@@ -1,4 +1,4 @@
-"""Gluon's loader, whose worker processes are watched and are ended with it."""
+"""Gluon's data loader, with worker processes that are checked, and ended when it is closed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.runtime.cores import usable_cores
 from d2l_alexnet.runtime.signals import blocked_signals
 
-WORKER_NICENESS = 10  # above our own: a worker gets a tenth of our share of a busy core
+WORKER_NICENESS = 10  # added to this process's niceness: on a busy core a worker gets a tenth
 
 
 @contextlib.contextmanager
@@ -39,19 +39,19 @@ def closing(loaders: Iterable[DataLoader]) -> Iterator[None]:
 
 
 def fit_cores(num_workers: int) -> int:
-    """Limit a number of workers to one per core, and to none on Windows."""
+    """Limit the number of loader workers to one per core, and to none on Windows."""
     return 0 if sys.platform == "win32" else min(num_workers, usable_cores())
 
 
 def fit_shared_memory(
     num_workers: int, batch_bytes: int, folder: str | Path = "/dev/shm"
 ) -> dict[str, int]:
-    """Limit the number of workers, and of batches in advance, to the free shared memory.
+    """Limit the numbers of loader workers and of prepared batches to the free shared memory.
 
     Parameters
     ----------
     num_workers : int
-        The number of workers to start if there is enough of it.
+        The number of workers to start if there is enough shared memory.
     batch_bytes : int
         Size of a batch.
     folder : path
@@ -66,44 +66,45 @@ def fit_shared_memory(
     if not num_workers or not Path(folder).exists():
         return dict(num_workers=num_workers, prefetch=prefetch)
     free = shutil.disk_usage(folder).free
-    room = free // batch_bytes - 3  # one more is prepared for each one taken, two are in use
+    room = free // batch_bytes - 3  # 3: one more is being prepared, two are in use
     if room >= prefetch:
         return dict(num_workers=num_workers, prefetch=prefetch)
     fewer, ahead = (min(num_workers, room + 1), room) if room >= 1 else (0, 0)
     print(
-        f"{folder} has {free / 2**20:.0f} MiB free, a batch takes {batch_bytes / 2**20:.1f} MiB: "
-        f"{fewer} workers, {ahead} batches ahead, instead of {num_workers} and {prefetch}"
+        f"Too little shared memory in {folder} ({free / 2**20:.0f} MiB free, "
+        f"{batch_bytes / 2**20:.1f} MiB per batch): {fewer} worker{'s' * (fewer != 1)} and "
+        f"{ahead} batch{'es' * (ahead != 1)} ahead instead of {num_workers} and {prefetch}"
     )
     return dict(num_workers=fewer, prefetch=ahead)
 
 
 class DataLoader(gluon.data.DataLoader):
-    """Gluon's loader, which notices when a worker dies, and ends its workers when it is closed.
+    """Gluon's data loader, which also notices a dead worker, and ends its workers when closed.
 
-    Gluon's own waits two minutes for the batch of a dead worker. It ends its workers when it is
-    garbage-collected, but in a notebook the traceback of an interrupted cell prevents that.
+    Gluon's own loader waits two minutes for the batch of a dead worker. It ends its workers when it
+    is garbage-collected. In a notebook, the traceback of an interrupted cell prevents that.
 
     Parameters
     ----------
     dataset : gluon.data.Dataset
     batch_size : int
     sampler : gluon.data.Sampler
-        Gives the order of the images.
+        The order of the images.
     transform : Transform
-        A worker sends the result of its `batchify` through a pipe if it is a NumPy array, and in
-        shared memory if it is an MXNet array.
+        Its `batchify` runs in a worker. The result is sent through a pipe if it is a NumPy array,
+        and in shared memory if it is an MXNet array.
     ctx : mxnet.Context
-        The device that batches are delivered to. They are copied to a GPU from page-locked memory,
-        while it computes.
+        The device that batches are copied to. A GPU computes while a batch is copied to it from
+        page-locked memory.
     last_batch, **settings
-        As for Gluon's.
+        As for Gluon's loader.
 
     Attributes
     ----------
     images : int
         Images in an epoch.
     workers : list of multiprocessing.Process
-        The worker processes, which loaders made by `first` and `shard` share.
+        The worker processes. Loaders made by `first` and `shard` use the same ones.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class DataLoader(gluon.data.DataLoader):
         **settings: Any,
     ) -> None:
         settings.update(last_batch=last_batch, batchify_fn=transform.batchify)
-        with blocked_signals():  # the workers inherit this: they must work until the run is saved
+        with blocked_signals():  # workers inherit this, so they work until the run is saved
             super().__init__(dataset, batch_size, sampler=sampler, **settings)
         self.dataset, self.images = dataset, len(dataset)
         if last_batch == "discard":
@@ -138,7 +139,7 @@ class DataLoader(gluon.data.DataLoader):
     def __iter__(self) -> Iterator:
         for X, y in super().__iter__():  # (N, H, W, C), (N,)
             X = self._deliver(self.transform.resize_and_crop(as_nd(X)))
-            # Convert to float32 last: it takes four times the bytes.
+            # Conversion to float32 comes last, because float32 takes four times the bytes.
             yield self.transform.to_tensor(X), self._deliver(as_nd(y))
 
     def _deliver(self, array: Any) -> Any:
@@ -158,9 +159,9 @@ class DataLoader(gluon.data.DataLoader):
         )
 
     def first(self, images: int, batch_size: int) -> DataLoader:
-        """Make a loader of the first images, in their own order, with the same workers.
+        """Make a loader of the first images, not shuffled, with the same workers.
 
-        Images that are changed at random are changed as in the last epoch of this loader.
+        If this loader augments images, they are augmented as in its last epoch.
         """
         images = min(images, len(self.dataset))
         return self._with_sampler(self.sampler.in_order(images), batch_size, images)
@@ -176,7 +177,7 @@ class DataLoader(gluon.data.DataLoader):
         Returns
         -------
         DataLoader
-            It gives an equal part of each batch. Its `images` are still those of all processes.
+            It yields an equal part of each batch. Its `images` still counts all processes' images.
 
         Raises
         ------
@@ -197,21 +198,21 @@ class DataLoader(gluon.data.DataLoader):
     def _with_sampler(self, sampler: Any, batch_size: int, images: int) -> DataLoader:
         """Make a loader with another sampler, and with the same workers."""
         loader = copy.copy(self)
-        loader._source = self  # not garbage-collected before `loader`, which would end the workers
+        loader._source = self  # keep `self` alive: its finalizer ends the workers
         loader.sampler, loader.batch_size, loader.images = sampler, batch_size, images
         last_batch = self.last_batch if isinstance(sampler, ShardedSampler) else "keep"
         loader._batch_sampler = gluon.data.BatchSampler(sampler, batch_size, last_batch)
         return loader
 
     def check_workers(self, patience: float = 0) -> None:
-        """Raise `RunError` if a worker has died, or dies within `patience` seconds."""
+        """Raise `RunError` if a loader worker has died, or dies within `patience` seconds."""
         for worker in self.workers:
             worker.join(patience)
             if worker.exitcode is not None:
                 raise RunError(_cause_of_death(worker.exitcode))
 
     def __del__(self) -> None:
-        """Leave the workers to `close` and to the finalizer, which also runs at exit."""
+        """Do nothing: `close` ends the workers, or the finalizer, which also runs at exit."""
 
     def close(self) -> None:
         """End the worker processes. The loader cannot be used afterwards."""
@@ -225,18 +226,18 @@ class DataLoader(gluon.data.DataLoader):
 
 
 def _take_workers(pool: Any) -> list[Any]:
-    """Take the workers out of a pool, so that it does not replace a dead one.
+    """Take the workers out of a pool, so that the pool does not replace a dead worker.
 
-    The pool would do so by a fork in a thread, at any moment. MXNet stops its engine before a
-    fork, and a thread that is waiting for the engine then waits forever.
+    The pool would replace it by a fork in a thread, at any moment. MXNet stops its engine before a
+    fork. A thread that is waiting for the engine would then wait forever.
     """
     workers = list(pool._pool)
-    pool._pool[:] = [types.SimpleNamespace(exitcode=None) for _ in workers]  # look alive
+    pool._pool[:] = [types.SimpleNamespace(exitcode=None) for _ in workers]  # always alive
     return workers
 
 
 def _end(pool: Any, workers: Iterable[Any]) -> None:
-    """End a pool's workers at once. Its own `terminate` can wait forever for a lock of theirs."""
+    """End a pool's workers at once. Its `terminate` can wait forever for a lock of a worker."""
     if not pool:
         return
     pool._terminate.cancel()
@@ -262,18 +263,18 @@ class WatchedIter(dataloader._MultiWorkerIter):
             self._data_loader.check_workers()
         try:
             return pickle.loads(answer.get())
-        except (EOFError, OSError):  # the worker that filled shared memory also hands it over
+        except (EOFError, OSError):  # a dead worker cannot hand over its shared memory
             self._data_loader.check_workers(patience=1)
             raise
 
 
 def _cause_of_death(exitcode: int) -> str:
-    """Say how a worker died, the most likely cause, and what helps."""
+    """Describe how a worker died, the most likely cause, and what helps."""
     if exitcode >= 0:
-        return f"a loader's worker ended with status {exitcode}; try --num-workers 0"
+        return f"a loader worker ended with exit status {exitcode}; try --num-workers 0"
     name = signal.Signals(-exitcode).name
     cause = {
         "SIGKILL": "most likely the machine ran out of memory; use a smaller --batch-size or",
         "SIGBUS": "shared memory (/dev/shm) is full; make it larger, or use",
     }.get(name, "try")
-    return f"a loader's worker was killed by {name}: {cause} --num-workers 0"
+    return f"a loader worker was killed by {name}: {cause} --num-workers 0"

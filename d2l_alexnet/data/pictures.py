@@ -1,12 +1,12 @@
-"""Make an image like those of a data set from any picture.
+"""Convert any picture to an image like the images of a data set.
 
-Fashion-MNIST was made from photographs on white paper, which were inverted, so the background is
-black. A picture is therefore rotated as its camera was held, made grey, inverted if its border is
-mostly bright, padded with black to a square with the picture in the middle, and resized to 28 × 28
-pixels. Margins stay. Those of Fashion-MNIST were cut off, so a thing that does not fill its picture
-looks unusual.
+Fashion-MNIST was made from photographs with a white background, which were inverted. So its
+background is black. A picture is rotated upright by its EXIF data, converted to grey, inverted if
+its border is mostly bright, padded with black to a square with the picture in the middle, and
+resized to 28 × 28 pixels. Margins are not cropped. In Fashion-MNIST they were cropped, so an object
+should fill its picture.
 
-CIFAR-10 has photographs in colour without padding. A picture is rotated as its camera was held,
+CIFAR-10 has photographs in colour without padding. A picture is rotated upright by its EXIF data,
 cropped to the largest square in its middle, and resized to 32 × 32 pixels.
 """
 
@@ -23,15 +23,15 @@ from PIL import Image, ImageOps, ImageStat, UnidentifiedImageError
 
 from d2l_alexnet.errors import InputError
 
-BRIGHT = 127  # a grey value, 0…255, above this one is bright
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP")  # for none does Pillow run another program
+BRIGHT = 127  # grey values above this count as bright; 255 is white
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP")  # Pillow runs no other program for these
 STANDARD_INPUT = "-"
 
 
 def read_picture(
     path: str | Path, from_picture: Callable[[Image.Image], tuple[np.ndarray, bool]]
 ) -> tuple[np.ndarray, bool]:
-    """Read a picture, and make an image like those of a data set from it.
+    """Read a picture, and convert it to an image like the images of a data set.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def read_picture(
     Raises
     ------
     InputError
-        If there is no such file, if it is not a whole picture with something on it, or if it has
+        If the file does not exist, if the picture is damaged or fully transparent, or if it has
         more pixels than Pillow allows (about 89 million).
     """
     source = io.BytesIO(sys.stdin.buffer.read()) if str(path) == STANDARD_INPUT else path
@@ -68,18 +68,18 @@ def read_picture(
 
 
 def _upright(picture: Image.Image) -> Image.Image:
-    """Rotate a picture as its camera was held, and convert it to mode RGBA."""
+    """Rotate a picture upright by its EXIF data, and convert it to mode RGBA."""
     picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I"):  # 16 bits a pixel; `convert` would clip them at 255
+    if picture.mode.startswith("I"):  # 16 bits per pixel; `convert` would clip them at 255
         picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
     picture = picture.convert("RGBA")
     if not picture.getchannel("A").getbbox():
-        raise ValueError("all of it is transparent")
+        raise ValueError("it is fully transparent")
     return picture
 
 
 def like_fashion_mnist(picture: Image.Image, side: int = 28) -> tuple[np.ndarray, bool]:
-    """Make a picture grey, invert it if its border is mostly bright, pad it, resize it.
+    """Convert a picture to grey, invert it if its border is mostly bright, pad and resize it.
 
     Parameters
     ----------
@@ -92,14 +92,14 @@ def like_fashion_mnist(picture: Image.Image, side: int = 28) -> tuple[np.ndarray
     Returns
     -------
     image : numpy.ndarray
-        uint8 (side, side, 1). An image of the data set stays as it is.
+        uint8 (side, side, 1). An image of the data set itself is not changed.
     inverted : bool
         Whether the picture was inverted, because more than half of its border was bright.
 
     Raises
     ------
     ValueError
-        If it is so narrow that nothing of it would be left.
+        If the picture is so narrow that no pixel of its width would be left.
     """
     if max(picture.size) > side * min(picture.size):
         raise ValueError(f"it is more than {side} times as long as wide")
@@ -128,7 +128,7 @@ def like_cifar10(picture: Image.Image, side: int = 32) -> tuple[np.ndarray, bool
     Returns
     -------
     image : numpy.ndarray
-        uint8 (side, side, 3). An image of the data set stays as it is.
+        uint8 (side, side, 3). An image of the data set itself is not changed.
     inverted : bool
         Always False.
     """

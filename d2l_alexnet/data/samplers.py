@@ -1,4 +1,4 @@
-"""The order in which the images of a data set come, and the random numbers drawn for each."""
+"""The order of a data set's images, and the random numbers for each image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Key = Tuple[int, np.ndarray]  # the index of an image, and its random numbers, (
 
 
 class ShuffledSampler(gluon.data.Sampler):
-    """A new order of all images for every epoch, a function of the seed and the epoch alone.
+    """A new order of all images for every epoch. It depends only on the seed and the epoch.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class ShuffledSampler(gluon.data.Sampler):
     epoch : int
         The number of the next epoch, counted from 1.
     skip : int
-        Images to leave out at the beginning of the next epoch. A run that is resumed has already
+        Number of images to skip at the beginning of the next epoch. A resumed run has already
         been trained on them.
     """
 
@@ -49,10 +49,10 @@ class ShuffledSampler(gluon.data.Sampler):
 
 
 class ShuffledSamplerWithNumbers(ShuffledSampler):
-    """A `ShuffledSampler` that gives pairs of an index and random numbers.
+    """A `ShuffledSampler` that yields pairs of an index and random numbers.
 
-    The numbers, `RANDOM_NUMBERS` of them from 0 to below 1, are a function of the seed, the epoch
-    and the image.
+    Each image has `RANDOM_NUMBERS` numbers, from 0 to below 1. They depend only on the seed, the
+    epoch and the image.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class ShuffledSamplerWithNumbers(ShuffledSampler):
 
     def random_numbers(self, epoch: int) -> np.ndarray:
         """Draw the numbers of an epoch: (length, RANDOM_NUMBERS)."""
-        generator = np.random.RandomState([self.seed, epoch, 1])  # not the one of the order
+        generator = np.random.RandomState([self.seed, epoch, 1])  # not the order's generator
         return generator.random_sample((self.length, RANDOM_NUMBERS))
 
     def in_order(self, length: int) -> Any:
@@ -97,14 +97,14 @@ class SequentialSamplerWithNumbers(gluon.data.Sampler):
 class ShardedSampler(gluon.data.Sampler):
     """The images of one process in a distributed run: an equal part of each batch.
 
-    All parts together are the batch. The global batch does not depend on the number of processes.
+    The parts together are the global batch, which does not depend on the number of processes.
 
     Parameters
     ----------
     sampler : ShuffledSampler
         The order of all images.
     batch_size : int
-        Images in a batch of all processes together.
+        Images in the global batch.
     rank, size : int
         The number of this process, counted from 0, and the number of processes.
 
@@ -140,7 +140,7 @@ class ShardedSampler(gluon.data.Sampler):
 class DatasetWithNumbers(gluon.data.Dataset):
     """A data set whose keys are pairs of an index and random numbers.
 
-    It gives ``(image, label), numbers``, as `RandomTransform` takes them.
+    Its items are ``(image, label), numbers``, the input of `RandomTransform`.
 
     Parameters
     ----------

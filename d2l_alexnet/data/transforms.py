@@ -1,7 +1,7 @@
-"""From images as they are in the files to the tensors that the net takes.
+"""Preprocessing: resize, crop, convert to tensors, normalize.
 
-A transform has three parts, as each runs in another place: `batchify` in the loader's worker
-processes, `on_cpu` in the process that trains, and `to_tensor` where the net computes.
+A transform has three parts, because each runs in a different place: `batchify` in the loader
+workers, `resize_and_crop` in the process that trains, and `to_tensor` on the net's device.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Train with several processes, on this machine or on several.
 
 ``python -m d2l_alexnet.distributed.launch --workers 2 -- --recipe quick`` starts a scheduler, a
-server and two workers of MXNet's parameter server. When a process dies, MXNet's other processes
-wait forever. Here all end within seconds, and one line names the process and says how to resume.
+server and two workers of MXNet's parameter server. When a process dies, plain MXNet waits for it
+forever. Here all processes end within seconds. One line names the dead process and says how to
+resume the run.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ from d2l_alexnet.runtime.signals import StopRequest
 LOCALHOST = "localhost"
 SSH = "ssh -o BatchMode=yes -o ServerAliveInterval=10"  # seconds
 TRAIN = [sys.executable, "-m", "d2l_alexnet.train"]
-SERVE = [sys.executable, "-c", "import d2l_alexnet, mxnet"]  # a server runs inside the import
-FORWARDED = ("DMLC_", "MXNET_", "PS_")  # prefixes of the variables that other hosts get
-SECONDS_TO_END = 10  # for servers after the workers have ended, and for killed processes
+SERVE = [sys.executable, "-c", "import d2l_alexnet, mxnet"]  # the import runs the server
+FORWARDED = ("DMLC_", "MXNET_", "PS_")  # prefixes of the variables sent to other hosts
+SECONDS_TO_END = 10  # how long to wait for a process that should end
 EPILOG = """The arguments after -- go to python -m d2l_alexnet.train, with --kvstore dist_sync.
---batch-size is the total over all workers. ssh must reach other hosts without a password, and the
-current folder and this Python must have the same paths there. Ctrl-C: the first worker saves the
-run, then all processes end. A second Ctrl-C ends them at once."""
+--batch-size is the total over all workers. ssh must reach the other hosts without a password. The
+current folder and this Python must have the same paths on every host. Ctrl-C: the first worker
+saves the run, then all processes end. A second Ctrl-C ends them at once."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Role:
     kind : str
         scheduler, server or worker.
     number : int
-        Its number among the processes of its kind, counted from 0; the rank of a worker.
+        Its number among the processes of its kind, counted from 0; for a worker, its rank.
     host : str
         The host that it runs on.
     """
@@ -90,7 +91,7 @@ def launch(
     Raises
     ------
     InputError
-        For bad input, also of the training.
+        For bad input to this function or to the training.
     RunError
         When a process has died.
     Interrupted
@@ -139,7 +140,7 @@ def read_hosts(path: str | Path) -> list[str]:
     hosts = [line.partition("#")[0].strip() for line in lines]
     hosts = [host for host in hosts if host]
     if not hosts:
-        raise InputError(f"--hosts {path}: there is no host in it")
+        raise InputError(f"--hosts {path}: the file names no host")
     for host in hosts:
         address(host)
     return hosts
@@ -161,7 +162,7 @@ def free_port() -> int:
 
 
 def command_of(role: Role, arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Return the command line of a process, and its own environment variables."""
+    """Return the command line of a process, and environment variables to set for it."""
     variables = {
         rendezvous.ROLE: role.kind,
         rendezvous.NODE: address(role.host),
@@ -274,7 +275,7 @@ class Job:
         if status == 0:  # servers can finish just before the last worker
             del self.running[role]
             return
-        self._quiet = True  # the errors of the other processes only follow from this one
+        self._quiet = True  # the other processes fail too, because of this one
         stop.raise_if_requested(f"stopped; {self._how_to_resume()}")
         died = f"{role.name} on {role.host} {describe_status(status)}; all others were ended"
         if status == 2:
@@ -312,11 +313,12 @@ class Job:
 
 
 def describe_status(status: int) -> str:
-    """Say how a process ended, from its exit status or the exit status of its shell."""
+    """Describe how a process ended, from its exit status or the exit status of its shell."""
     signum = -status if status < 0 else status - 128
     if signum in set(signal.Signals):
         return f"was killed by {signal.Signals(signum).name}"
-    return f"ended with status {status}" + (", as ssh does" if status == 255 else "")
+    note = " (usually ssh itself failed)" if status == 255 else ""
+    return f"ended with exit status {status}{note}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -28,8 +28,8 @@ from d2l_alexnet.options import DistributedOptions
 
 FIRST_KEY = 1_000_000  # in the parameter server; the trainer's own keys start at 0
 CHUNK = 2**16  # values sent at once
-STEP = "the other workers have not made this step"
-SECONDS_TO_START = 60  # the least patience at the start: each process has to load MXNet first
+STEP = "the other workers did not finish this step"
+SECONDS_TO_START = 60  # minimum patience at the start, when every process loads MXNet
 
 
 class SingleProcess:
@@ -61,11 +61,11 @@ class SingleProcess:
         """Overwrite an array with the array of the first process."""
 
     def broadcast_object(self, make: Callable[[], Any]) -> Any:
-        """Have the first process call `make`, and give all processes what it returns."""
+        """Call `make` in the first process, and return its result in all processes."""
         return make()
 
     def broadcast_weights(self, trainer: Any) -> None:
-        """Give all processes the weights of the first one."""
+        """Copy the weights of the first process to all processes."""
 
 
 SINGLE_PROCESS = SingleProcess()
@@ -73,7 +73,7 @@ SINGLE_PROCESS = SingleProcess()
 
 @contextlib.contextmanager
 def join(options: DistributedOptions) -> Iterator[SingleProcess]:
-    """Join the group of processes that train together; a group of one needs no others.
+    """Join the group of processes that train together, or make a group of one process.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def join(options: DistributedOptions) -> Iterator[SingleProcess]:
     try:
         group = ProcessGroup(options)
         with contextlib.ExitStack() as stack:
-            if not group.is_main:  # all would print the same
+            if not group.is_main:  # all processes print the same
                 silence = stack.enter_context(Path(os.devnull).open("w"))
                 stack.enter_context(contextlib.redirect_stdout(silence))
             yield group
@@ -121,7 +121,7 @@ class ProcessGroup(SingleProcess):
     def __init__(self, options: DistributedOptions) -> None:
         self.watchdog = Watchdog(max(options.patience, SECONDS_TO_START))
         scheduler = os.environ[rendezvous.HOST], os.environ[rendezvous.PORT]
-        self.watchdog.reset("not all of the other processes have come to {}:{}".format(*scheduler))
+        self.watchdog.reset("some processes did not connect to {}:{}".format(*scheduler))
         self.watchdog.start()
         self.kvstore = mx.kv.create(options.kvstore)
         self._buffers: dict[tuple, tuple] = {}
@@ -133,7 +133,9 @@ class ProcessGroup(SingleProcess):
     def _check_ranks(self) -> None:
         present = self.all_reduce(mx.nd.one_hot(mx.nd.array([self.rank]), self.size)).asnumpy()
         if (present != 1).any():
-            raise InputError(f"{rendezvous.RANK}: each worker needs one of its own, or none any")
+            raise InputError(
+                f"{rendezvous.RANK}: set a different one for every worker, or none at all"
+            )
 
     def all_reduce(self, array: Any) -> Any:
         """Sum an array of the same shape over all workers.
@@ -167,13 +169,13 @@ class ProcessGroup(SingleProcess):
         array[:] = self.all_reduce(array if self.is_main else mx.nd.zeros_like(array))
 
     def broadcast_object(self, make: Callable[[], Any]) -> Any:
-        """Have the first worker call `make`, and give all workers what it returns.
+        """Call `make` in the first worker, and return its result in all workers.
 
         Parameters
         ----------
         make : callable
-            Returns an object that JSON can hold; floats arrive without rounding. The other workers
-            wait for it without a time limit, as long as the scheduler answers.
+            Returns an object that JSON can store. Floats are not rounded. The other workers wait
+            for `make` without a time limit, as long as the scheduler sends heartbeats.
         """
         self.watchdog.reset(None)
         data = b""
@@ -197,10 +199,10 @@ class ProcessGroup(SingleProcess):
         return np.concatenate(received)[:length].astype(int)
 
     def broadcast_weights(self, trainer: Any) -> None:
-        """Give all workers the weights of the first one, and wait until they have them.
+        """Copy the weights of the first worker to all workers, and wait until they have them.
 
-        The trainer broadcasts them lazily and asynchronously, in its first step. The server could
-        then answer with the first gradients instead.
+        By default the trainer broadcasts the weights lazily and asynchronously, in its first step.
+        Then a worker could receive gradients from the server instead of weights.
         """
         self.watchdog.reset(STEP)
         trainer._init_kvstore()

@@ -1,8 +1,8 @@
 """Check the settings by which the processes of a distributed run find each other.
 
-ps-lite, MXNet's library for several machines, reads them from the environment and does not check
-them: with a wrong one it aborts or waits forever. Servers and schedulers only import MXNet; the
-import returns when the run is over.
+ps-lite, MXNet's library for several machines, reads these settings from environment variables. It
+does not check them: with a wrong setting it aborts or waits forever. Servers and schedulers only
+import MXNet. The import returns when the run is over.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Mapping
 
 from d2l_alexnet.errors import InputError
 
-ROLE, HOST, PORT = "DMLC_ROLE", "DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT"  # of the scheduler
+ROLE, HOST, PORT = "DMLC_ROLE", "DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT"  # the scheduler's
 WORKERS, SERVERS = "DMLC_NUM_WORKER", "DMLC_NUM_SERVER"
 NODE, RANK = "DMLC_NODE_HOST", "DMLC_RANK"  # optional: address of this process, rank of a worker
 CONTROL_PIPE = "D2L_CONTROL_PIPE"  # set if standard input is a pipe from the launcher
@@ -50,7 +50,7 @@ def check(environment: Mapping[str, str]) -> None:
     Raises
     ------
     InputError
-        When one is missing or wrong. It names the variable.
+        When a setting is missing or wrong. The message names the variable.
     """
     role = environment.get(ROLE)
     if role not in ROLES:
@@ -76,7 +76,7 @@ def _whole(
     environment: Mapping[str, str], name: str, minimum: int, maximum: int | None = None
 ) -> int:
     text = environment.get(name)
-    span = f"from {minimum}" + (" up" if maximum is None else f" to {maximum}")
+    span = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
     if not (text and text.isdecimal() and minimum <= int(text) <= (maximum or int(text))):
         raise InputError(f"{name}: {_found(text)}, should be a whole number {span}")
     return int(text)
@@ -103,8 +103,8 @@ def _bind(setting: str, host: str, port: int) -> None:
 def _follow_control_pipe() -> None:
     """Send this process each signal that arrives as a byte on standard input.
 
-    At the end of the input the launcher has ended. Then kill the process group, so that nothing is
-    left running on any machine.
+    The input ends when the launcher ends. Then this function kills the process group, so that no
+    process keeps running on any machine.
     """
     while True:
         signum = os.read(0, 1)

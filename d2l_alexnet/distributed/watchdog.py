@@ -17,7 +17,7 @@ MIN_SECONDS_WITHOUT_HEARTBEAT = 10
 
 
 class Watchdog(threading.Thread):
-    """A thread that ends this process, with one line, when it has waited too long for the others.
+    """A thread that ends this process, with one line, if the others do not answer for too long.
 
     ps-lite itself waits forever for a process that has died or cannot be reached.
 
@@ -46,7 +46,7 @@ class Watchdog(threading.Thread):
         self._reason, self._since = reason, time.monotonic()
 
     def watch_scheduler(self, kvstore: Any, patience: float) -> None:
-        """From now on use another patience, and check the scheduler's heartbeat too."""
+        """Change the patience, and check the scheduler's heartbeat too."""
         self.patience, self._kvstore = patience, kvstore
 
     def stop(self) -> None:
@@ -55,7 +55,7 @@ class Watchdog(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        """Check once a second."""
+        """Check the timer and the scheduler once per second."""
         while not self._stopped.wait(1):
             reason = self._timed_out()
             if reason:
@@ -66,7 +66,7 @@ class Watchdog(threading.Thread):
         if reason and waited > self.patience:
             return reason
         if self._kvstore and self._scheduler_is_silent():
-            return "the scheduler cannot be heard"
+            return "no heartbeat from the scheduler"
         return ""
 
     def _scheduler_is_silent(self) -> bool:
@@ -80,8 +80,9 @@ class Watchdog(threading.Thread):
         return dead.value > 0
 
     def _end_process(self, reason: str) -> None:
-        message = f"gave up: {reason} for {self.patience:g} s (--patience); is a host or link down?"
-        print(f"d2l_alexnet: {message}", file=sys.stderr, flush=True)
+        message = f"timed out after {self.patience:g} s (--patience): {reason}"
+        advice = "check the hosts and the network"
+        print(f"d2l_alexnet: {message}; {advice}", file=sys.stderr, flush=True)
         for child in multiprocessing.active_children():
             child.kill()
         os._exit(1)

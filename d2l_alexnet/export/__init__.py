@@ -1,1 +1,1 @@
-"""Export of a trained net to ONNX or to MXNet's own files."""
+"""Export of a trained net to ONNX or to MXNet's own format."""

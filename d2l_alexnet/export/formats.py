@@ -1,6 +1,7 @@
-"""Write a trained net as ONNX or as MXNet's own files, and compare them with the net.
+"""Write a trained net in ONNX or in MXNet's own format, and compare it with the net.
 
-New files are compared on every test image before they are moved to the run folder.
+The exported net and the net are compared on every test image. Then the new files are moved to the
+run folder.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import Recipe
 from d2l_alexnet.run_folder.params import read_params
 
-TOLERANCE = 1e-4  # of a logit; logits are of the order of 10
+TOLERANCE = 1e-4  # largest allowed difference of a logit; logits are around 10
 
-# Predicts with the exported files: from images, uint8 (N, H, W, C), or from the tensors that the
-# net gets of them, (N, C, H, W), to logits, (N, classes).
+# Predicts with the exported files. Takes images, uint8 (N, H, W, C), and the tensors that were made
+# from them, (N, C, H, W), and uses one of the two. Returns logits, (N, classes).
 Predict = Callable[[np.ndarray, Any], np.ndarray]
 
 
 def export(run: str | Path, to: str, options: RunOptions | None = None, **keywords: Any) -> None:
-    """Write the net of a run in another format, if it predicts the same for all test images.
+    """Write the net of a run in another format, after a comparison on all test images.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def export(run: str | Path, to: str, options: RunOptions | None = None, **keywor
     InputError
         For bad input, and when a package that ONNX needs is not installed.
     RunError
-        When the exported net predicts something else, or the files cannot be written.
+        When the exported net's outputs differ, or the files cannot be written.
     """
     net, recipe, ctx = load_net(run, "cpu")
     options = dataclasses.replace(options or RunOptions(), **keywords)
@@ -87,7 +88,7 @@ def write_onnx(net: Any, recipe: Recipe, folder: Path) -> Predict:
 
 def write_symbol(net: Any, recipe: Recipe, folder: Path) -> Predict:
     """Write net-symbol.json and net-0000.params; return a function that predicts with them."""
-    net(mx.nd.zeros(input_shape(recipe)))  # there is no graph before the first call
+    net(mx.nd.zeros(input_shape(recipe)))  # the first call makes the graph
     net.export(str(folder / "net"))
     symbol, weights = folder / "net-symbol.json", folder / "net-0000.params"
     read_params(weights)  # raises if the disk is full
@@ -109,7 +110,7 @@ def compare(net: Any, predict: Predict, test_iter: Any) -> None:
     ----------
     net : mxnet.gluon.Block
     predict : callable
-        The function that `write_onnx` or `write_symbol` returned.
+        The function that `write_onnx` or `write_symbol` has returned.
     test_iter : DataLoader
         Not shuffled.
 

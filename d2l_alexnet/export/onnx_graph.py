@@ -1,7 +1,7 @@
 """A net as an ONNX graph: from images, uint8 as in the data set, to logits.
 
 MXNet 1.9.1 translates the net. The functions here add the preprocessing of `d2l_alexnet.data`:
-resize, crop and normalization, with the same bits. So the file is all that a user needs.
+resize, crop and normalization. The results are the same, bit for bit. So users need only this file.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from d2l_alexnet.nets import AdaptiveAvgPool2D
 from d2l_alexnet.recipes import Recipe
 
 OPSET = 13  # the newest that MXNet's exporter supports
-IR_VERSION = 7  # the version of opset 13's time, so that old runtimes can read the file
+IR_VERSION = 7  # as old as opset 13, so that old runtimes can read the file
 SCALE = 2048  # OpenCV resizes bytes with weights that are multiples of 1/2048
 
-# The whole numbers here are exact in float64.
+# All values up to `pixels` are exact in float64.
 PREPROCESSING = """
 preprocessing (uint8[N, {side}, {side}, {channels}] images)
 => (float[N, {channels}, {crop}, {crop}] tensors) {{
@@ -59,12 +59,12 @@ def to_onnx(net: Any, recipe: Recipe) -> Any:
     net : mxnet.gluon.HybridBlock
         A net on the CPU.
     recipe : Recipe
-        The recipe that the net was trained by.
+        The recipe that the net was trained with.
 
     Returns
     -------
     onnx.ModelProto
-        Takes ``images``, uint8 (N, side, side, channels), and gives ``logits``, float32
+        Its input is ``images``, uint8 (N, side, side, channels), and its output ``logits``, float32
         (N, classes), for any N. The names of the classes are in its metadata.
     """
     graph = compose.merge_graphs(
@@ -89,7 +89,7 @@ def preprocessing(recipe: Recipe) -> Any:
     Returns
     -------
     onnx.GraphProto
-        From ``images`` to ``tensors``, float32 (N, channels, crop, crop).
+        Its input is ``images``, its output ``tensors``, float32 (N, channels, crop, crop).
     """
     dataset = DATA_SETS[recipe.data]
     sizes = dict(side=dataset.side, channels=dataset.channels, crop=recipe.crop)
@@ -99,7 +99,8 @@ def preprocessing(recipe: Recipe) -> Any:
         weights[edge : edge + recipe.crop] for weights in interpolation(dataset.side, recipe.resize)
     )
     constants = dict(
-        # OpenCV's steps: sums in 1/2048, cut to 1/128; times 1/2048, cut to 1/4; rounded.
+        # OpenCV's steps: interpolate across, round down to 1/128; interpolate down the columns,
+        # round down to 1/4; round. The weights are multiples of 1/2048.
         across=(first + second).T / 16,
         above=first / 2**16,
         below=second / 2**16,
@@ -126,8 +127,8 @@ def interpolation(side: int, resize: int) -> tuple[np.ndarray, ...]:
     Returns
     -------
     first, second : numpy.ndarray
-        The weights of the two neighbours of each new pixel: float64 (resize, side), whole numbers
-        up to `SCALE`, one entry per row that is not 0.
+        The weights of the two neighbours of each new pixel: float64 (resize, side). They are whole
+        numbers up to `SCALE`. At most one value in each row is not 0.
     """
     position = ((np.arange(resize) + 0.5) * side / resize - 0.5).astype(np.float32)
     before = np.floor(position)
@@ -169,8 +170,8 @@ def translate(net: Any, recipe: Recipe) -> Any:
 def register_adaptive_pooling(side: int) -> None:
     """Register a translation of adaptive average pooling of a square input of this side.
 
-    MXNet's exporter translates it for one window only. For several windows, two matrix products
-    average the rows and then the columns.
+    MXNet's exporter supports only one window for the whole input. For several windows, two matrix
+    products average along the rows and then along the columns.
     """
 
     @MXNetGraph.register("_contrib_AdaptiveAvgPooling2D", opset_version=OPSET)

@@ -1,8 +1,9 @@
-"""Save where a run stands, so that a run that is killed can be resumed and learns the same.
+"""Save the state of a run, so that a killed run can be resumed and gives the same net.
 
-A checkpoint is one .npz file. This is NumPy's format: it holds arrays, a checksum (CRC-32) of each,
-and no code. It is written under another name, read back to compare the checksums, synced to the
-disk, and renamed. So a file of its final name is always whole. The two newest are kept.
+A checkpoint is one .npz file. This is NumPy's format: it holds arrays, a checksum (CRC-32) of each
+array, and no code. The file is written under a temporary name, read back to verify the checksums,
+synced to the disk, and renamed. So a file with the final name is always complete. The two newest
+checkpoints are kept.
 """
 
 from __future__ import annotations
@@ -39,20 +40,20 @@ def save(folder: str | Path, net: Any, trainer: Any, state: State) -> None:
     Raises
     ------
     RunError
-        When it cannot be written, or a weight is not finite; the earlier ones are still there.
+        When it cannot be written, or a weight is not finite. Earlier checkpoints are kept.
     """
     arrays = {name: array.asnumpy() for name, array in _named_arrays(net, trainer, 0).items()}
     check_weights(arrays, f"step {state.steps}")
     record = json.dumps(dict(state=asdict(state), arrays=sorted(arrays)))
     arrays[STATE] = np.frombuffer(record.encode(), np.uint8)
     with writing(Path(folder, f"checkpoint-{state.steps:09d}.npz")) as partial:
-        with zipfile.ZipFile(partial, "w") as file:  # np.savez complains twice of a full disk
+        with zipfile.ZipFile(partial, "w") as file:  # np.savez raises twice on a full disk
             for name, array in arrays.items():
                 with file.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, array, allow_pickle=False)
         with zipfile.ZipFile(partial) as file:
             if file.testzip():
-                raise OSError("it reads back differently")
+                raise OSError("the written file fails its checksum")
     for old in find(folder)[KEPT:]:
         old.unlink()
 
@@ -65,30 +66,30 @@ def find(folder: str | Path) -> list[Path]:
 def load(
     folder: str | Path, net: Any, trainer: Any, group: SingleProcess = SINGLE_PROCESS
 ) -> tuple[State, list[str]]:
-    """Bring a net and its trainer to where the newest sound checkpoint of a run folder stands.
+    """Load the newest undamaged checkpoint into a net and its trainer.
 
     Parameters
     ----------
     folder : path
         The run folder. Only the first process of a group needs it.
     net : mxnet.gluon.Block
-        Its parameters have their shapes.
+        The shapes of its parameters are known.
     trainer : mxnet.gluon.Trainer
         Has not taken a step yet.
     group : SingleProcess or ProcessGroup
-        The first process loads the checkpoint and sends it to all.
+        The first process loads the checkpoint and sends it to all others.
 
     Returns
     -------
     state : State
         The initial state, if the run was stopped before its first checkpoint.
     damaged : list of str
-        For each newer checkpoint that was skipped, what is wrong with it.
+        The errors of the newer checkpoints, which were skipped.
 
     Raises
     ------
     InputError
-        When there are checkpoints but none is sound.
+        When all checkpoints are damaged.
     """
     if group.is_main:
         state, damaged = _load_newest(Path(folder), net, trainer)
@@ -115,7 +116,7 @@ def _load_newest(folder: Path, net: Any, trainer: Any) -> tuple[State, list[str]
 
 
 def read(path: Path) -> tuple[State, dict[str, np.ndarray]]:
-    """Read and verify a checkpoint. No code in it is run, and no more is read than it is long.
+    """Read and verify a checkpoint. Its content cannot run code or expand in memory.
 
     Returns
     -------
@@ -133,7 +134,7 @@ def read(path: Path) -> tuple[State, dict[str, np.ndarray]]:
         record = json.loads(bytes(arrays.pop(STATE)))
         state = State(**record["state"])
         if sorted(arrays) != record["arrays"]:  # the checksums do not cover zip's own list of files
-            raise ValueError("not all arrays are listed")
+            raise ValueError("arrays are missing or unexpected")
     except Exception as error:  # a damaged file can make the readers raise anything
         raise InputError(f"{path}: a damaged checkpoint ({error!r})") from error
     return state, arrays
@@ -165,7 +166,7 @@ def _broadcast(net: Any, trainer: Any, state: State, group: SingleProcess) -> St
 def _restore(
     path: Path, net: Any, trainer: Any, state: State, arrays: dict[str, np.ndarray]
 ) -> None:
-    """Copy a checkpoint's arrays to where they belong, if they are all there and none other."""
+    """Copy a checkpoint's arrays into the net and the trainer, if names and shapes match."""
     for device in range(len(trainer._updaters)):
         if state.steps:
             _make_optimizer_states(trainer, device)
@@ -183,23 +184,23 @@ def _set_steps(trainer: Any, state: State) -> None:
 
 
 def _named_arrays(net: Any, trainer: Any, device: int) -> dict[str, Any]:
-    """Name all arrays of a run on one device: the net's and the optimizer's."""
+    """Return all arrays of a run on one device, by name: the net's and the optimizer's."""
     weights = {name: p.list_data()[device] for name, p in net.collect_params().items()}
     return {**weights, **_optimizer_states(trainer, device)}
 
 
 def _make_optimizer_states(trainer: Any, device: int) -> None:
-    """Make the arrays that the optimizer would make at its first step."""
+    """Make the arrays that the optimizer would make in its first step."""
     updater = trainer._updaters[device]
     for i, p in enumerate(trainer._params):
-        if p.grad_req != "null":  # batch normalisation's running averages are not learnt
+        if p.grad_req != "null":  # running averages of batch normalization have none
             weight = p.list_data()[device]
             updater.states[i] = trainer.optimizer.create_state_multi_precision(i, weight)
             updater.states_synced[i] = True
 
 
 def _optimizer_states(trainer: Any, device: int) -> dict[str, Any]:
-    """Name the arrays that the optimizer keeps for each parameter, such as its momentum.
+    """Return the optimizer's arrays for each parameter, such as momentum, by name.
 
     `Trainer.save_states` would pickle the optimizer, and a pickle can hold code.
     """

@@ -1,4 +1,4 @@
-"""The folder of a run: one run writes there, and every file in it is whole."""
+"""The run folder: only one run writes there at a time, and every file in it is complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARTIAL = ".partial"  # files that are being written
 
 
 def new_folder(recipe: Recipe, out: str | Path | None = None) -> Path:
-    """Choose the folder of a new run, and refuse one that cannot be used, before any work is done.
+    """Choose the folder of a new run. A folder that cannot be used is refused before any work.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def new_folder(recipe: Recipe, out: str | Path | None = None) -> Path:
     Raises
     ------
     InputError
-        When it is not empty, or cannot be written.
+        When the folder is not empty, or cannot be written.
     """
     out = Path(out or f"runs/{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
@@ -52,12 +52,12 @@ def new_folder(recipe: Recipe, out: str | Path | None = None) -> Path:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Create a run folder if needed, and lock it until the process ends, however it ends.
+    """Create a run folder if needed, and lock it. A killed process leaves no lock behind.
 
     Raises
     ------
     InputError
-        When it cannot be created, or another process has locked it.
+        When the folder cannot be created, or another process has locked it.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -78,12 +78,17 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Give another name to write a file under, and rename it to `path` when it is on the disk.
+    """Write a file atomically: write a temporary file, then rename it.
+
+    Yields
+    ------
+    pathlib.Path
+        The temporary file. After the block it is synced to the disk and renamed to `path`.
 
     Raises
     ------
     RunError
-        When that fails. The partial file is removed and `path` is unchanged.
+        When the file cannot be written. The temporary file is removed, and `path` is not changed.
     """
     partial = path.with_suffix(PARTIAL)
     try:

@@ -1,6 +1,6 @@
 """Write MXNet's .params files, and read them with every size checked.
 
-MXNet itself does not check the sizes that such a file holds, and crashes on a damaged one. The
+MXNet itself does not check the sizes in such a file, and crashes if the file is damaged. The
 format is a list of arrays followed by a list of their names (`NDArray::Save` and `MXNDArraySave`
 in MXNet 1.9.1's C++).
 """
@@ -35,28 +35,28 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
     Raises
     ------
     InputError
-        When it is not a whole file of dense, finite arrays with a name each.
+        When the file is damaged, or does not hold only dense, finite, named arrays.
     """
     try:
         reader = _Reader(Path(path).read_bytes())
         if reader.take("<QQ") != (LIST_MAGIC, 0):
-            raise ValueError("it does not begin as one")
+            raise ValueError("wrong magic number at the start of the file")
         (count,) = reader.take("<Q")
         arrays = [reader.array() for _ in reader.counted(count)]
         names = [reader.text() for _ in reader.counted(*reader.take("<Q"))]
         if reader.left:
-            raise ValueError("there is more after its end")
+            raise ValueError("unexpected bytes at the end of the file")
         if len(set(names)) != len(arrays):
-            raise ValueError("its arrays do not have a name each")
+            raise ValueError("not every array has a name of its own")
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a sound .params file ({error})") from error
+        raise InputError(f"{path}: not a valid .params file ({error})") from error
     return dict(zip(names, arrays))
 
 
 def check_weights(arrays: dict[str, np.ndarray], when: str) -> None:
     """Refuse to save weights that are not finite.
 
-    The loss may still be finite then: MXNet's ReLU turns NaN into 0.
+    The loss can be finite even then, because MXNet's ReLU turns NaN into 0.
 
     Parameters
     ----------
@@ -72,23 +72,24 @@ def check_weights(arrays: dict[str, np.ndarray], when: str) -> None:
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise RunError(
-                f"{when}: {name} is no longer finite; not saved; start again with a lower --lr"
+                f"{when}: {name} contains NaN or infinity and was not saved; "
+                "start again with a lower --lr"
             )
 
 
 def save_params(net: Any, path: Path) -> None:
-    """Write a net's weights into a .params file, and read them back: the disk may be full.
+    """Write a net's weights into a .params file, and read it back to detect a full disk.
 
     Raises
     ------
     OSError
-        When that fails.
+        When the file cannot be written, or is damaged.
     """
     try:
         net.save_parameters(str(path))
         read_params(path)
     except (mx.MXNetError, InputError) as error:
-        raise OSError(f"it reads back damaged, is the disk full? {error!r}") from error
+        raise OSError(f"the written file is damaged; is the disk full? {error!r}") from error
 
 
 def load_params(net: Any, path: str | Path, ctx: Sequence) -> None:
@@ -97,14 +98,14 @@ def load_params(net: Any, path: str | Path, ctx: Sequence) -> None:
     Parameters
     ----------
     net : mxnet.gluon.Block
-        Its parameters have their shapes.
+        The shapes of its parameters are known.
     path : path
     ctx : list of mxnet.Context
 
     Raises
     ------
     InputError
-        When the file is damaged, or belongs to another net. The net is then unchanged.
+        When the file is damaged, or belongs to another net. The net is not changed then.
     """
     arrays = read_params(path)
     for name, parameter in net._collect_params_with_prefix().items():
@@ -115,7 +116,7 @@ def load_params(net: Any, path: str | Path, ctx: Sequence) -> None:
 
 
 class _Reader:
-    """Read values from the front of some bytes; raises ValueError when there are too few."""
+    """Read values from bytes, one after the other; raise ValueError if too few are left."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
@@ -126,7 +127,9 @@ class _Reader:
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= self.left:
-            raise ValueError(f"{size:,} bytes promised at byte {self.at:,}, {self.left:,} left")
+            raise ValueError(
+                f"expected {size:,} bytes at offset {self.at:,}, but only {self.left:,} are left"
+            )
         self.at += size
         return self.data[self.at - size : self.at]
 
@@ -134,23 +137,26 @@ class _Reader:
         return struct.unpack(layout, self.read(struct.calcsize(layout)))
 
     def counted(self, count: int) -> range:
-        """Count to a number that the file holds; an item has at least 8 bytes."""
+        """Count the items that the file announces; each has at least 8 bytes."""
         if count > self.left // 8:
-            raise ValueError(f"{count:,} items promised, {self.left:,} bytes left")
+            raise ValueError(
+                f"expected {count:,} items at offset {self.at:,}, "
+                f"but only {self.left:,} bytes are left"
+            )
         return range(count)
 
     def array(self) -> np.ndarray:
         magic, storage, ndim = self.take("<IiI")
         if (magic, storage) != (ARRAY_MAGIC, DENSE) or not 1 <= ndim <= 8:
-            raise ValueError(f"no dense array before byte {self.at:,}")
+            raise ValueError(f"no dense array before offset {self.at:,}")
         shape = self.take(f"<{ndim}q")
-        _, _, kind = self.take("<iii")  # where it lay when it was saved: device type and number
+        _, _, kind = self.take("<iii")  # type and number of the device that it was saved from
         if kind not in range(len(TYPES)) or min(shape) < 0:
-            raise ValueError(f"no known type before byte {self.at:,}")
+            raise ValueError(f"unknown data type before offset {self.at:,}")
         dtype = np.dtype(TYPES[kind])
         array = np.frombuffer(self.read(math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
         if not np.isfinite(array).all():
-            raise ValueError(f"a value before byte {self.at:,} is not finite")
+            raise ValueError(f"NaN or infinity before offset {self.at:,}")
         return array
 
     def text(self) -> str:

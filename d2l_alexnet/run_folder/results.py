@@ -1,4 +1,4 @@
-"""What came of a run: its history, pictures of it, and the weights."""
+"""The results of a run: its history, its plots, and the weights of the net."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from d2l_alexnet.run_folder.params import check_weights, save_params
 def write_results(
     folder: Path, net: Any, recipe: Recipe, history: Sequence[dict], losses: Sequence[float]
 ) -> None:
-    """Write what was measured, pictures of it and the weights, each file whole or not at all.
+    """Write the history, the losses, the plots and the weights of a run, each file atomically.
 
     Parameters
     ----------
@@ -33,19 +33,19 @@ def write_results(
     Raises
     ------
     RunError
-        When a file cannot be written, or a weight is not finite; the weights are written last.
+        When a file cannot be written, or a weight is not finite. The weights are written last.
     """
     with writing(folder / "history.jsonl") as partial:
         write_history(partial, history)
     with writing(folder / "losses.txt") as partial:
         np.savetxt(partial, losses, "%.6g", header="mean loss of each batch (nats)")
-    pictures = dict(
+    plots = dict(
         losses=figures.losses(losses, batches=len(losses) / len(history)),  # batches in an epoch
         curves=figures.curves(history, recipe.published),
     )
     if gap.measured(history):
-        pictures["gap"] = figures.gap(history)
-    for name, figure in pictures.items():
+        plots["gap"] = figures.gap(history)
+    for name, figure in plots.items():
         with writing(folder / f"{name}.png") as partial:
             figure.savefig(partial, dpi=150, format="png")
     weights = {name: p.list_data()[0].asnumpy() for name, p in net.collect_params().items()}

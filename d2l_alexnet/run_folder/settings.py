@@ -1,4 +1,4 @@
-"""args.json: all that it takes to repeat a run, and what it ran on."""
+"""args.json: the settings that repeat a run, and its device and versions."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def write_settings(
     folder : pathlib.Path
     recipe : Recipe
     options : RunOptions
-        Of which the seed and `explain_gap` decide what is measured.
+        The seed and `explain_gap` are written.
     ctx : list of mxnet.Context
     num_workers : int
-        Worker processes that were started for the training images.
+        Number of loader workers that were started for the training images.
     processes : int
-        Processes that train together.
+        Number of processes that train together.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def read_settings(
     folder : path
         The run folder.
     group : SingleProcess or ProcessGroup
-        The first process reads the file for all.
+        The first process reads the file for all processes.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def read_settings(
     path = Path(folder, SETTINGS)
     try:
         settings = group.broadcast_object(lambda: json.loads(path.read_text()))
-        settings["recipe"].pop("channels", None)  # runs of 0.1.0 have it; the data set knows it
+        settings["recipe"].pop("channels", None)  # version 0.1.0 wrote it
         recipe = Recipe(**settings["recipe"])
         _check(recipe)
         seed, explain_gap = int(settings["seed"]), bool(settings["explain_gap"])
@@ -106,7 +106,7 @@ def read_settings(
 
 
 def _check(recipe: Recipe) -> None:
-    """Raise where a value is of another type than its default, or a name is unknown."""
+    """Raise if a value does not have the type of its default, or a name is unknown."""
     for name, default in vars(Recipe("")).items():
         value: Any = getattr(recipe, name)
         kind: Any = type(default)

@@ -48,17 +48,17 @@ CUDA_LIBRARIES = {
 
 
 def prepare() -> None:
-    """Make ``import mxnet`` work, with a thread for each core. Importing the package calls this.
+    """Make ``import mxnet`` work, with one thread per core. Importing the package calls this.
 
     Raises
     ------
     ImportError
-        When MXNet is not installed, or a library that it needs is missing. The error has the name
-        of this package: ``python -m`` prints such an error as one line, without a traceback.
+        When MXNet is not installed, or a library that it needs is missing. The ``name`` of the
+        error is this package. So ``python -m`` prints one line instead of a traceback.
     """
     if "mxnet" in sys.modules:
         warnings.warn(
-            "mxnet was imported before d2l_alexnet, so it keeps the threads it chose for itself; "
+            "mxnet was imported before d2l_alexnet, so its number of threads cannot be changed; "
             "import d2l_alexnet first",
             stacklevel=3,
         )
@@ -75,7 +75,7 @@ def prepare() -> None:
 
 
 def restore_numpy_aliases() -> None:
-    """Define the four names that MXNet reads at import and that NumPy 1.24 removed."""
+    """Define the four names that MXNet's import needs and NumPy 1.24 removed."""
     if int(np.__version__.split(".")[0]) >= 2:
         raise ImportError(
             f"MXNet 1.9.1 needs NumPy 1, this is {np.__version__}: pip install 'numpy<2'",
@@ -92,7 +92,7 @@ def load_system_libraries() -> None:
     Raises
     ------
     ImportError
-        When one is missing. It names the Debian package.
+        When a library is missing. The error names the library's Debian package.
     """
     for library, package in {
         "libgomp.so.1": "libgomp1",
@@ -109,7 +109,8 @@ def load_system_libraries() -> None:
 def load_cuda_libraries(folders: Iterable[str | Path] | None = None) -> None:
     """Load the CUDA 11 libraries from NVIDIA's wheels, so that mxnet-cu112 finds them.
 
-    The system's loader looks for a library that no wheel has, so an installed CUDA 11 works too.
+    If no wheel contains a library, the system's loader searches for it. So an installed CUDA 11
+    works too.
 
     Parameters
     ----------
@@ -120,12 +121,12 @@ def load_cuda_libraries(folders: Iterable[str | Path] | None = None) -> None:
     Raises
     ------
     ImportError
-        When there is no driver, or libraries are missing. It names every missing library and the
-        package of each.
+        When there is no driver, or a library is missing. The error names every missing library
+        and its package.
     """
     if not _load(gpus.DRIVER):
         raise ImportError(
-            f"mxnet-cu112 is installed but no NVIDIA driver ({gpus.DRIVER}): "
+            f"mxnet-cu112 is installed, but no NVIDIA driver ({gpus.DRIVER}): "
             "pip uninstall mxnet-cu112, then pip install 'd2l_alexnet[cpu]'",
             name=PACKAGE,
         )
@@ -145,7 +146,7 @@ def load_cuda_libraries(folders: Iterable[str | Path] | None = None) -> None:
 
 
 def _load(library: str) -> bool:
-    """Load a shared library with global symbols; say whether that worked."""
+    """Load a shared library with global symbols; return whether this worked."""
     try:
         ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
     except OSError:

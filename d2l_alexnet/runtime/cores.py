@@ -16,7 +16,8 @@ def usable_cores() -> int:
     Returns
     -------
     int
-        At least 1. Hyper-threads of one core count once. A cgroup quota of 2.5 processors gives 2.
+        At least 1. The hyper-threads of one core count once. A cgroup quota of 2.5 processors
+        gives 2.
     """
     if not hasattr(os, "sched_getaffinity"):  # not Linux
         return os.cpu_count() or 1
@@ -38,9 +39,9 @@ def cgroup_quota(
     Parameters
     ----------
     membership : path
-        The file that lists the groups of the process, one line ``id:controllers:path`` per group.
+        The file that lists the process's groups, one line ``id:controllers:path`` per group.
     root : path
-        Where the file systems of the groups, version 1 or 2, are mounted.
+        Where the cgroup file systems, version 1 or 2, are mounted.
 
     Returns
     -------
@@ -64,7 +65,7 @@ def cgroup_quota(
 
 
 def _group_quota(folder: Path) -> float:
-    """Read the quota of one control group, in processors: from one file or, in version 1, two."""
+    """Read the quota of one control group, in processors. Version 1 has two files for it."""
     if (folder / "cpu.max").exists():
         limit, period = (folder / "cpu.max").read_text().split()
     elif (folder / "cpu.cfs_quota_us").exists():

@@ -13,7 +13,7 @@ from d2l_alexnet.runtime import gpus
 
 
 def choose_context(name: str = "auto") -> tuple[list[Any], str]:
-    """Turn ``--ctx`` into MXNet contexts, and say why.
+    """Choose the MXNet contexts for ``--ctx``, and say why.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def choose_context(name: str = "auto") -> tuple[list[Any], str]:
     Raises
     ------
     InputError
-        For any other name, and for a GPU that does not exist or cannot be used. It never switches
-        to the CPU.
+        For any other name, and for a GPU that does not exist or cannot be used. Only ``auto``
+        switches to the CPU.
     """
     import mxnet as mx
 
@@ -39,7 +39,9 @@ def choose_context(name: str = "auto") -> tuple[list[Any], str]:
         raise InputError(f"--ctx {name}: not a context; choose auto, cpu, gpu, gpu:N or gpu:N,M")
     if name == "auto":
         reason = _unsupported_reason(mx.gpu())
-        return ([mx.cpu()], f"no GPU: {reason}") if reason else ([mx.gpu()], "the GPU computes")
+        if reason:
+            return [mx.cpu()], f"no GPU: {reason}"
+        return [mx.gpu()], "a usable GPU was found"
     kind, _, numbers = name.partition(":")
     ctx = [mx.Context(kind, int(number)) for number in (numbers or "0").split(",")]
     if len(set(ctx)) < len(ctx):
@@ -48,11 +50,11 @@ def choose_context(name: str = "auto") -> tuple[list[Any], str]:
         reason = _unsupported_reason(each) if kind == "gpu" else ""
         if reason:
             raise InputError(f"--ctx {name}: {reason}; use --ctx cpu, or auto")
-    return ctx, "asked for"
+    return ctx, "chosen with --ctx"
 
 
 def _unsupported_reason(ctx: Any) -> str:
-    """Say in a clause why MXNet cannot compute on this GPU; an empty string if it can."""
+    """Return why MXNet cannot compute on this GPU, in a clause; empty if it can."""
     import mxnet as mx
 
     found, reason = gpus.find()
@@ -65,7 +67,7 @@ def _unsupported_reason(ctx: Any) -> str:
         return reason
     if not mx.runtime.Features().is_enabled("CUDA"):
         return (
-            f"this MXNet is the CPU build, and there is a {found[ctx.device_id].name}: "
+            f"there is a {found[ctx.device_id].name}, but this MXNet is the CPU build: "
             "pip uninstall mxnet, then pip install 'd2l_alexnet[cu112]'"
         )
     try:
@@ -77,12 +79,12 @@ def _unsupported_reason(ctx: Any) -> str:
 
 @contextlib.contextmanager
 def explain_out_of_memory(ctx: Any, batch_size: int) -> Iterator[None]:
-    """Replace MXNet's long out-of-memory error by one line.
+    """Replace MXNet's long out-of-memory error with one line.
 
     Raises
     ------
     RunError
-        When memory has run out. Other errors are not changed.
+        When a device runs out of memory. Other errors are not changed.
     """
     import mxnet as mx
 
@@ -92,8 +94,8 @@ def explain_out_of_memory(ctx: Any, batch_size: int) -> Iterator[None]:
         if not re.search(r"out of memory|[Aa]llocat|ALLOC_FAILED", str(error)):
             raise
         raise RunError(
-            f"{ctx} ran out of memory with batches of {batch_size} images, "
-            f"{_free_memory(ctx) / 2**30:.1f} GiB are free; use a smaller --batch-size or --resize"
+            f"{ctx} ran out of memory with batches of {batch_size} images "
+            f"({_free_memory(ctx) / 2**30:.1f} GiB free); use a smaller --batch-size or --resize"
         ) from error
 
 
@@ -107,7 +109,7 @@ def _free_memory(ctx: Any) -> int:
 
 
 def describe(ctx: Sequence) -> str:
-    """Name the GPUs of the contexts, if any, the processor, and MXNet's number of threads."""
+    """Return the names of the GPUs and the processor, and MXNet's number of threads."""
     found, _ = gpus.find() if ctx[0].device_type == "gpu" else ([], "")
     names = [found[device.device_id].name for device in ctx] if found else []
     processors = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())

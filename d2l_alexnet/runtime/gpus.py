@@ -1,8 +1,8 @@
 """List the GPUs that NVIDIA's driver shows, and say whether MXNet 1.9.1 can use them.
 
-The driver is queried in a process of its own, which runs this file as a script. MXNet forks
-workers, and a process that has initialized the driver must not be forked. As a script this file has
-its folder on the module path, so no file beside it may have the name of a standard module.
+The driver is queried in a separate process, which runs this file as a script. MXNet forks loader
+workers, and a process that has initialized the driver must not be forked. A script's folder comes
+first on Python's module path. So no file in this folder may have the name of a standard module.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 DRIVER = "libcuda.so.1"
-MIN_CAPABILITY, MAX_CAPABILITY = (5, 0), (9, 0)  # the maximum is excluded
-MACHINE_CODE = "5.0, 6.0, 7.0, 8.0 and 8.6, and none that a driver could translate (PTX)"
+# MXNet 1.9.1 contains machine code for compute capability 5.0, 6.0, 7.0, 8.0 and 8.6. It contains
+# no PTX code, which a driver could translate for newer GPUs. The maximum is excluded.
+MIN_CAPABILITY, MAX_CAPABILITY = (5, 0), (9, 0)
 MIN_DRIVER = (11, 0)  # the CUDA version that the driver must support for CUDA 11.2's libraries
 CAPABILITY = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 
@@ -42,15 +43,15 @@ class GPU:
     driver: tuple[int, int]
 
     def unsupported_reason(self) -> str:
-        """Say in a clause why MXNet 1.9.1 cannot compute on it; an empty string if it can."""
+        """Return why MXNet 1.9.1 cannot compute on this GPU, in a clause; empty if it can."""
         if not MIN_CAPABILITY <= self.capability < MAX_CAPABILITY:
             return (
                 f"the {self.name} has compute capability {_dotted(self.capability)}; MXNet 1.9.1 "
-                f"has machine code for {MACHINE_CODE}, so it runs on 5.0 to 8.9"
+                "supports compute capability 5.0 to 8.9 only"
             )
         if self.driver < MIN_DRIVER:
             return (
-                f"the driver knows CUDA up to {_dotted(self.driver)}, and the libraries need "
+                f"the driver supports CUDA up to {_dotted(self.driver)}, but MXNet needs "
                 f"{_dotted(MIN_DRIVER)}: install a newer driver"
             )
         return ""
@@ -67,20 +68,20 @@ def _dotted(version: tuple[int, int]) -> str:
 
 
 def find() -> tuple[list[GPU], str]:
-    """List the GPUs that the driver shows; it respects ``CUDA_VISIBLE_DEVICES``.
+    """List the GPUs that the driver shows. It respects ``CUDA_VISIBLE_DEVICES``.
 
     Returns
     -------
     gpus : list of GPU
-        In the order in which MXNet counts them.
+        In MXNet's order.
     reason : str
         Why there are none, in a clause; empty if there are some.
     """
-    asked = subprocess.run([sys.executable, __file__], capture_output=True, text=True)
-    if asked.returncode:
-        last = (asked.stderr.strip().splitlines() or [f"status {asked.returncode}"])[-1]
-        return [], f"NVIDIA's driver cannot be asked ({last})"
-    answer = json.loads(asked.stdout)
+    query = subprocess.run([sys.executable, __file__], capture_output=True, text=True)
+    if query.returncode:
+        last = (query.stderr.strip().splitlines() or [f"exit status {query.returncode}"])[-1]
+        return [], f"the NVIDIA driver query failed ({last})"
+    answer = json.loads(query.stdout)
     gpus = [
         GPU(each["name"], tuple(each["capability"]), each["mebibytes"], tuple(answer["driver"]))
         for each in answer["gpus"]
@@ -89,7 +90,7 @@ def find() -> tuple[list[GPU], str]:
 
 
 def ask_driver() -> dict[str, Any]:
-    """Query the driver in this process; return what `find` reads from JSON."""
+    """Query the driver in this process. `find` receives the result as JSON."""
     try:
         cuda = ctypes.CDLL(DRIVER)
     except OSError:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: stop at a safe point, and block the signals in worker processes."""
+"""Ctrl-C, SIGTERM and SIGHUP: stop at a safe point, and block the signals in worker processes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from typing import Any, Iterator
 
 from d2l_alexnet.errors import Interrupted
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class StopRequest:
-    """Record Ctrl-C and SIGTERM until the program reaches a point where it can stop.
+    """Record Ctrl-C, SIGTERM and SIGHUP until the program reaches a point where it can stop.
 
-    A second signal ends the process at once. In a notebook a second signal interrupts the cell, and
-    the kernel lives on. Python handles signals in the main thread only, so in another thread
-    nothing is changed.
+    A second Ctrl-C or SIGTERM ends the process at once. In a notebook it interrupts the cell, and
+    the kernel keeps running. A second SIGHUP is ignored, because a terminal that is closed sends
+    several. `nohup` has the process ignore SIGHUP from the start, and so does this class. Python
+    handles signals in the main thread only. In any other thread this class does nothing.
 
     Attributes
     ----------
     signum : int or None
-        The signal that asked for the stop.
+        The signal that was received; None if there was none.
     """
 
     def __init__(self) -> None:
@@ -31,8 +34,9 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for signum in (signal.SIGINT, signal.SIGTERM):
-                self._handlers_before[signum] = signal.signal(signum, self._record)
+            for signum in STOP_SIGNALS:
+                if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:
+                    self._handlers_before[signum] = signal.signal(signum, self._record)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -42,21 +46,23 @@ class StopRequest:
     def _record(self, signum: int, frame: FrameType | None) -> None:
         for each, before in self._handlers_before.items():
             signal.signal(each, before if "ipykernel" in sys.modules else signal.SIG_DFL)
+        if signal.SIGHUP in self._handlers_before:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self.signum = signum
 
     def raise_if_requested(self, message: str) -> None:
-        """Raise `Interrupted` with this message if a signal has come."""
+        """Raise `Interrupted` with this message if a signal was received."""
         if self.signum:
             raise Interrupted(self.signum, message)
 
 
 @contextlib.contextmanager
 def blocked_signals() -> Iterator[None]:
-    """Block Ctrl-C and SIGTERM in this block; processes started in it never receive them.
+    """Block these signals in a ``with`` block and in all processes that are started in it.
 
-    A terminal, `timeout` and a machine that shuts down send them to all processes of a run.
+    A terminal, `timeout` and a shutdown send these signals to every process of a run.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
     finally:

@@ -120,7 +120,7 @@ def test_sha1_alone_does_not_do(tmp_path):
 def test_a_wrong_file_of_the_users_is_named_and_left_alone(small, tmp_path):
     (tmp_path / SMALL.name).write_bytes(b"my own")
     (tmp_path / OTHER.name).write_bytes(OTHER_RAW)
-    with pytest.raises(InputError, match=rf"^{tmp_path}/data_batch_1.bin: .*; move it away and"):
+    with pytest.raises(InputError, match=rf"^{tmp_path}/data_batch_1.bin: .*; move this file away"):
         cifar.cifar10(tmp_path)
     assert (tmp_path / SMALL.name).read_bytes() == b"my own"
 
@@ -167,8 +167,8 @@ def test_a_damaged_archive_is_passed_over(small, server, npm, tmp_path, monkeypa
     with pytest.raises(InputError) as caught:
         cifar.get_missing(tmp_path / "data")
     why = {
-        "cut": "is not a whole archive",
-        "no archive": "is not a whole archive",
+        "cut": "is a damaged archive",
+        "no archive": "is a damaged archive",
         "wrong": "expected SHA-1",
         "lacking": "No such file",
     }

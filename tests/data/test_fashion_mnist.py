@@ -56,9 +56,9 @@ def test_a_file_is_read_whatever_it_was_compressed_with(tmp_path):
     ("content", "complaint"),
     [
         (b"", "expected 24 bytes when unpacked, found 0"),
-        (RAW, "not a whole gzip file"),
-        (gzip.compress(RAW)[:-9], "not a whole gzip file"),
-        (gzip.compress(RAW)[:15] + b"\xff\xff" + gzip.compress(RAW)[17:], "not a whole gzip file"),
+        (RAW, "a damaged gzip file"),
+        (gzip.compress(RAW)[:-9], "a damaged gzip file"),
+        (gzip.compress(RAW)[:15] + b"\xff\xff" + gzip.compress(RAW)[17:], "a damaged gzip file"),
         (gzip.compress(RAW[:-1]), "expected 24 bytes when unpacked, found 23"),
         (gzip.compress(RAW + b"x"), "expected 24 bytes when unpacked, found more"),
         (gzip.compress(bytes(50_000_000)), "expected 24 bytes when unpacked, found more"),
@@ -75,7 +75,7 @@ def test_any_other_content_is_refused(tmp_path, content, complaint):
 
 def test_a_wrong_file_of_the_users_is_named_and_left_alone(small, tmp_path):
     place(tmp_path, other=b"my own")
-    with pytest.raises(InputError, match=rf"^{tmp_path}/other.gz: .*; move it away and"):
+    with pytest.raises(InputError, match=rf"^{tmp_path}/other.gz: .*; move this file away"):
         fashion.fashion_mnist(tmp_path)
     assert (tmp_path / "other.gz").read_bytes() == b"my own"
 
@@ -121,7 +121,7 @@ def test_a_damaged_download_is_not_kept(small, server, tmp_path, monkeypatch):
     place(served, other=gzip.compress(OTHER_RAW)[:-4])
     source = (address, functools.partial(download.download, address))
     monkeypatch.setattr(fashion, "sources", lambda: [source])
-    with pytest.raises(InputError, match="other.gz: not a whole gzip file"):
+    with pytest.raises(InputError, match="other.gz: a damaged gzip file"):
         fashion.get_missing(tmp_path / "data")
     assert [p.name for p in (tmp_path / "data").iterdir()] == ["small.gz"]
 
@@ -137,7 +137,7 @@ def test_when_nothing_works_one_message_lists_what_was_tried(tmp_path, server, m
     with pytest.raises(InputError) as caught:
         fashion.get_missing(tmp_path / "data")
     message = str(caught.value)
-    assert message.startswith("could not get small.gz, other.gz. Tried, after ")
+    assert message.startswith("could not get small.gz, other.gz. Sources tried, after ")
     for source, why in {
         "Debian's folder": "No such file or directory",
         address + "gluon/dataset/fashion-mnist/": "HTTP Error 404",

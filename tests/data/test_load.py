@@ -135,7 +135,7 @@ def test_a_dead_worker_is_named_and_none_takes_its_place(small_data):
         time.sleep(0.5)  # the pool would look every tenth of a second
         living = set(train_iter.workers[1:] + test_iter.workers)
         assert set(multiprocessing.active_children()) == living
-        with pytest.raises(RunError, match="^a loader's worker was killed by SIGKILL: "):
+        with pytest.raises(RunError, match="^a loader worker was killed by SIGKILL: "):
             next(iter(train_iter))
 
 

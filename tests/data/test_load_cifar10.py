@@ -209,7 +209,7 @@ def test_a_worker_that_dies_with_a_batch_in_shared_memory_is_named(small_cifar10
         batches = train_iter._prefetch_iter()
         batches._data_buffer[0].wait(60)
         monkeypatch.setattr(train_iter, "check_workers", die_after_the_check)
-        with pytest.raises(RunError, match="^a loader's worker was killed by SIGKILL: "):
+        with pytest.raises(RunError, match="^a loader worker was killed by SIGKILL: "):
             next(batches)
 
 

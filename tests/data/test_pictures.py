@@ -123,7 +123,7 @@ BAD = {
     "large": (bytes_of(Image.new("1", (12_000, 9_000))), "could be decompression bomb"),
     "huge": (bytes_of(Image.new("1", (30_000, 30_000))), "could be decompression bomb"),
     "narrow": (bytes_of(Image.new("L", (29, 1))), "it is more than 28 times as long as wide"),
-    "transparent": (bytes_of(Image.new("RGBA", (9, 9))), "all of it is transparent"),
+    "transparent": (bytes_of(Image.new("RGBA", (9, 9))), "it is fully transparent"),
 }
 
 

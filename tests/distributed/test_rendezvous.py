@@ -29,8 +29,8 @@ def test_a_worker_without_the_others_does_not_wait_forever(python):
     done = python(ONE_WORKER, **ENVIRONMENT)
     assert done.returncode == 1
     assert done.stderr == (
-        "d2l_alexnet: gave up: not all of the other processes have come to "
-        f"127.0.0.1:{PORT} for 1 s (--patience); is a host or link down?\n"
+        "d2l_alexnet: timed out after 1 s (--patience): some processes did not connect to "
+        f"127.0.0.1:{PORT}; check the hosts and the network\n"
     )
 
 
@@ -39,8 +39,8 @@ def test_a_worker_without_the_others_does_not_wait_forever(python):
     [
         (dict(DMLC_ROLE="boss"), "DMLC_ROLE: found 'boss', should be scheduler, server, worker"),
         (dict(DMLC_PS_ROOT_PORT="http"), "DMLC_PS_ROOT_PORT: found 'http', should be a whole"),
-        (dict(DMLC_NUM_WORKER="0"), "DMLC_NUM_WORKER: found '0', should be a whole number from 1"),
-        (dict(DMLC_NUM_SERVER=None), "DMLC_NUM_SERVER: not set, should be a whole number from 1"),
+        (dict(DMLC_NUM_WORKER="0"), "DMLC_NUM_WORKER: found '0', should be a whole number of"),
+        (dict(DMLC_NUM_SERVER=None), "DMLC_NUM_SERVER: not set, should be a whole number of"),
         (dict(DMLC_RANK="2"), "DMLC_RANK: found '2', should be a whole number from 0 to 1"),
         (dict(DMLC_PS_ROOT_URI="no.such."), "DMLC_PS_ROOT_URI: found 'no.such.', should be a host"),
         (dict(DMLC_PS_ROOT_URI=None), "DMLC_PS_ROOT_URI: not set, should be a host"),

@@ -194,7 +194,7 @@ def test_a_folder_without_the_files_is_refused_in_one_line(tmp_path):
 
 def test_a_file_without_a_place_for_the_report_is_left_alone(tmp_path):
     (tmp_path / "README.md").write_text("nothing\n")
-    with pytest.raises(InputError, match=r"README.md: no place for the tables"):
+    with pytest.raises(InputError, match=r"README.md: the marks .* are missing"):
         report.put(tmp_path / "README.md", "text")
     assert (tmp_path / "README.md").read_text() == "nothing\n"
 

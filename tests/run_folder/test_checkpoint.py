@@ -87,7 +87,9 @@ def ruined():
     return net
 
 
-NOT_FINITE = "dense.*_weight is no longer finite; not saved; start again with a lower --lr$"
+NOT_FINITE = (
+    "dense.*_weight contains NaN or infinity and was not saved; start again with a lower --lr$"
+)
 
 
 def test_weights_that_are_not_finite_are_never_saved(saved, ruined):

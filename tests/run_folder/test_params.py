@@ -61,24 +61,24 @@ def test_a_file_of_another_net_is_refused(path):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda raw: b"", "16 bytes promised at byte 0, 0 left"),
-        (lambda raw: b"x" + raw[1:], "it does not begin as one"),
-        (lambda raw: raw[:-1], "promised"),
-        (lambda raw: raw + b"x", "there is more after its end"),
-        (lambda raw: raw[:16] + struct.pack("<Q", 1 << 60) + raw[24:], "items promised"),
-        (lambda raw: raw[:36] + struct.pack("<q", 1 << 60) + raw[44:], "bytes promised"),
-        (lambda raw: raw[:36] + struct.pack("<q", -4) + raw[44:], "no known type"),
+        (lambda raw: b"", "expected 16 bytes at offset 0, but only 0 are left"),
+        (lambda raw: b"x" + raw[1:], "wrong magic number at the start of the file"),
+        (lambda raw: raw[:-1], "expected .* bytes at offset"),
+        (lambda raw: raw + b"x", "unexpected bytes at the end"),
+        (lambda raw: raw[:16] + struct.pack("<Q", 1 << 60) + raw[24:], "expected .* items"),
+        (lambda raw: raw[:36] + struct.pack("<q", 1 << 60) + raw[44:], "expected .* bytes"),
+        (lambda raw: raw[:36] + struct.pack("<q", -4) + raw[44:], "unknown data type"),
         (lambda raw: raw[:32] + struct.pack("<I", 1 << 30) + raw[36:], "no dense array"),
-        (lambda raw: raw[:64] + struct.pack("<f", np.nan) + raw[68:], "is not finite"),
+        (lambda raw: raw[:64] + struct.pack("<f", np.nan) + raw[68:], "NaN or infinity before"),
     ],
 )
 def test_a_damaged_file_is_refused_in_one_line(path, change, why):
     path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(InputError, match=f"^{path}: not a sound .params file .*{why}") as caught:
+    with pytest.raises(InputError, match=f"^{path}: not a valid .params file .*{why}") as caught:
         read_params(path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match="^.*/none: not a sound .params file .*No such file"):
+    with pytest.raises(InputError, match="^.*/none: not a valid .params file .*No such file"):
         read_params(tmp_path / "none")

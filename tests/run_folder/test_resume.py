@@ -85,7 +85,7 @@ def test_killed_at_any_moment_and_resumed_the_convnet_ends_the_same(cifar10, tmp
     assert all(each == result(tmp_path / "uninterrupted") for each in results)
 
 
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_stopped_run_saves_itself_and_says_how_to_go_on(
     start, uninterrupted, tmp_path, sent, status
 ):
@@ -95,7 +95,7 @@ def test_a_stopped_run_saves_itself_and_says_how_to_go_on(
     process.send_signal(sent)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == status
-    again = f"python -m d2l_alexnet.train --resume {tmp_path / 'run'}"
+    again = f"python -m d2l_alexnet.train --resume {tmp_path / 'run'} --ctx cpu --num-workers 2"
     assert said == f"d2l_alexnet: saved; to resume: {again}\n"
     assert process.others() == []
     assert len(checkpoint.find(tmp_path / "run")) == 1
@@ -189,7 +189,7 @@ def test_two_runs_in_one_folder_are_one_too_many(start, tmp_path):
             "was killed by SIGKILL: most likely the machine ran out of memory; use a ",
         ),
         (signal.SIGBUS, "was killed by SIGBUS: shared memory (/dev/shm) is full; make it larger, "),
-        (signal.SIGSEGV, "ended with status 255; try --num-workers 0"),
+        (signal.SIGSEGV, "ended with exit status 255; try --num-workers 0"),
     ],
 )
 def test_a_dead_worker_is_noticed_within_seconds(start, tmp_path, sent, cause):
@@ -201,7 +201,7 @@ def test_a_dead_worker_is_noticed_within_seconds(start, tmp_path, sent, cause):
     said = process.communicate(timeout=30)[0]
     assert time.monotonic() - killed < 15
     assert process.returncode == 1
-    assert f"d2l_alexnet: a loader's worker {cause}" in said.splitlines()[-1]
+    assert f"d2l_alexnet: a loader worker {cause}" in said.splitlines()[-1]
     assert process.others() == []
 
 
@@ -304,8 +304,8 @@ def test_with_little_shared_memory_fewer_batches_are_asked_for(start_with_shared
     said = process.communicate()[0]
     assert process.returncode == 0
     assert said.startswith(
-        "/dev/shm has 2 MiB free, a batch takes 0.4 MiB: "
-        "2 workers, 2 batches ahead, instead of 2 and 4\n"
+        "Too little shared memory in /dev/shm (2 MiB free, 0.4 MiB per batch): "
+        "2 workers and 2 batches ahead instead of 2 and 4\n"
     )
     assert said.count("/dev/shm") == 1
 

@@ -6,7 +6,7 @@ from d2l_alexnet.runtime import devices
 
 
 def test_cpu_context():
-    assert devices.choose_context("cpu") == ([mx.cpu()], "asked for")
+    assert devices.choose_context("cpu") == ([mx.cpu()], "chosen with --ctx")
 
 
 def test_several_contexts():

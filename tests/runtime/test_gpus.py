@@ -70,13 +70,12 @@ def test_the_wheel_runs_on_maxwell_to_ada(name, capability, runs):
         assert reason == ""
     else:
         assert reason.startswith(f"the {name} has compute capability {capability[0]}.")
-        assert "5.0, 6.0, 7.0, 8.0 and 8.6" in reason
-        assert "PTX" in reason
+        assert "supports compute capability 5.0 to 8.9 only" in reason
 
 
 def test_an_old_driver_is_named():
     reason = GPU("Tesla T4", (7, 5), 15_000, (10, 2)).unsupported_reason()
-    assert "the driver knows CUDA up to 10.2" in reason
+    assert "the driver supports CUDA up to 10.2" in reason
     assert reason.endswith("install a newer driver")
 
 
@@ -108,13 +107,13 @@ def test_a_driver_that_fails_is_quoted(stand_in_driver):
 def test_a_gpu_too_new_a_gpu_not_there_and_a_build_without_cuda_are_refused(stand_in_driver):
     stand_in_driver()
     for name, reason in {
-        "gpu:1": "the NVIDIA H200 has compute capability 9.0; MXNet 1.9.1 has machine code for ",
+        "gpu:1": "the NVIDIA H200 has compute capability 9.0; MXNet 1.9.1 supports compute ",
         "gpu:2": "there are 2 GPUs, counted from gpu:0",
     }.items():
         with pytest.raises(InputError, match=f"^--ctx {name}: {reason}.*; use --ctx cpu"):
             devices.choose_context(name)
     if not bootstrap._installed("mxnet-cu112"):
-        with pytest.raises(InputError, match="this MXNet is the CPU build, and there is "):
+        with pytest.raises(InputError, match="there is a .*, but this MXNet is the CPU build"):
             devices.choose_context("gpu:0")
 
 
