@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- written by python results/report.py -->"
 END = "<!-- until here -->"
 NOT_RUN = "not run"
-OTHER_RATE = "at another rate"
+OTHER_RATE = "different learning rate"
 GAP = (
     "**The gap**, measured with `--explain-gap`: test minus running training accuracy is dropout "
     "plus improvement during the epoch minus overfitting. Overfitting is training minus test "
@@ -216,7 +216,8 @@ def run_table(all_runs: Iterable[Run], link: str) -> str:
             f"`{run.command}`",
             f"[{run.folder.name}]({link}{run.folder.name})",
         ])  # fmt: skip
-    head = ["run", "test accuracy, *measured*", "an epoch, with testing", "on", "command", "log"]
+    head = ["run", "test accuracy, *measured*", "time per epoch, with evaluation"]
+    head += ["device and versions", "command", "log"]
     return table(head, rows)
 
 
@@ -279,7 +280,7 @@ def speed_table(benchmarks: str | Path) -> str:
     """
     head = ["", "ours, images/s", "speed-up over the lecture's code"]
     head += ["over the lecture's code with one thread per core", "over PyTorch"]
-    head += ["fraction of this machine's best matrix-multiply speed", "on", "command"]
+    head += ["fraction of this machine's best matrix-multiply speed", "machine", "command"]
     rows = []
     for name, command in BENCHMARKS.items():
         path = Path(benchmarks, f"{name}.json")

@@ -88,7 +88,10 @@ def test_a_figure_of_another_epoch_says_of_which(tmp_path):
     lines = report.comparison(CIFAR10_CONVNET, report.read_runs(tmp_path)).splitlines()
     valid = [line.split(" | ")[4] for line in lines[2:]]
     assert valid[2:] == [
-        *("0.720 (-0.009)", "at another rate", "0.720 (-0.049), epoch 22", "0.720 (-0.054)"),
+        "0.720 (-0.009)",
+        "different learning rate",
+        "0.720 (-0.049), epoch 22",
+        "0.720 (-0.054)",
     ]
 
 
