@@ -195,7 +195,7 @@ def test_initial_weights_depend_on_the_seed_alone():
         (["--recipe", "cifar10-alexnet", "--resize", "5"], "--resize 5: input (1, 3, 1, 1) does"),
         (
             ["--augment"],
-            "--augment: not with fashion-mnist, whose images are not changed",
+            "--augment: not with fashion-mnist; it has no random augmentation",
         ),
         (
             ["--recipe", "cifar10-convnet", "--train-size", "100"],
