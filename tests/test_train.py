@@ -105,7 +105,7 @@ def test_command_trains_and_tests_on_all_images(run, tmp_path, fashion_mnist):
         (["--dtype", "float16", "--ctx", "cpu"], "--dtype float16: mixed precision is for GPUs"),
         (["--ctx", "cpu:12345"], "--ctx cpu:12345: not a context; choose auto, cpu, gpu, "),
         (["--resume", "a", "--out", "b"], "--out b: a run is resumed in its own folder; omit"),
-        (["--out", "long" * 100], "File name too long; name another folder"),
+        (["--out", "long" * 100], "File name too long; choose another folder"),
         (["--ctx", "tpu"], "--ctx tpu: not a context; choose auto, cpu, gpu, gpu:N or gpu:N,M"),
         (["--epochs", "0"], "argument --epochs: '0' is not a whole number that is at least 1"),
         (
@@ -150,7 +150,7 @@ def test_command_refuses_a_gpu_that_is_not_there(run, tmp_path):
 def test_a_run_folder_with_something_in_it_is_refused_and_left_alone(tmp_path):
     (tmp_path / "mine").write_text("my own")
     for out, why in ((tmp_path, "not empty"), (tmp_path / "mine", "there is a file of that name")):
-        with pytest.raises(InputError, match=f"^--out {out}: {why}; name a new folder$"):
+        with pytest.raises(InputError, match=f"^--out {out}: {why}; choose a new folder$"):
             train.train(TINY, out=out)
     assert (tmp_path / "mine").read_text() == "my own"
 

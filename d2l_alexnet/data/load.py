@@ -21,7 +21,7 @@ from d2l_alexnet.errors import InputError
 from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import CIFAR10_ALEXNET, LECTURE, Recipe
 
-TEST_BATCH_SIZE = 128  # minimum; with small batches, reading the weights takes most of the time
+TEST_BATCH_SIZE = 128  # minimum: every batch reads the large weights of the dense layers
 
 
 def load_data(

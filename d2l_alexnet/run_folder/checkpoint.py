@@ -193,7 +193,7 @@ def _make_optimizer_states(trainer: Any, device: int) -> None:
     """Make the arrays that the optimizer would make in its first step."""
     updater = trainer._updaters[device]
     for i, p in enumerate(trainer._params):
-        if p.grad_req != "null":  # running averages of batch normalization have none
+        if p.grad_req != "null":  # running means and variances have no such arrays
             weight = p.list_data()[device]
             updater.states[i] = trainer.optimizer.create_state_multi_precision(i, weight)
             updater.states_synced[i] = True

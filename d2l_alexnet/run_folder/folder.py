@@ -39,14 +39,14 @@ def new_folder(recipe: Recipe, out: str | Path | None = None) -> Path:
     try:
         out.exists()
     except OSError as error:
-        raise InputError(f"--out {out}: {error.strerror}; name another folder") from error
+        raise InputError(f"--out {out}: {error.strerror}; choose another folder") from error
     if out.is_dir() and any(path.suffix != PARTIAL for path in out.iterdir()):
-        raise InputError(f"--out {out}: not empty; name a new folder")
+        raise InputError(f"--out {out}: not empty; choose a new folder")
     if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: there is a file of that name; name a new folder")
+        raise InputError(f"--out {out}: there is a file of that name; choose a new folder")
     nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError(f"--out {out}: cannot write in {nearest}; name another folder")
+        raise InputError(f"--out {out}: cannot write in {nearest}; choose another folder")
     return out
 
 

@@ -19,7 +19,7 @@ class StopRequest:
 
     A second Ctrl-C or SIGTERM ends the process at once. In a notebook it interrupts the cell, and
     the kernel keeps running. A second SIGHUP is ignored, because a terminal that is closed sends
-    several. `nohup` has the process ignore SIGHUP from the start, and so does this class. Python
+    several. If the process already ignores SIGHUP, as under `nohup`, it goes on ignoring it. Python
     handles signals in the main thread only. In any other thread this class does nothing.
 
     Attributes
@@ -58,7 +58,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def blocked_signals() -> Iterator[None]:
-    """Block these signals in a ``with`` block and in all processes that are started in it.
+    """Block Ctrl-C, SIGTERM and SIGHUP in a ``with`` block and in processes started in it.
 
     A terminal, `timeout` and a shutdown send these signals to every process of a run.
     """

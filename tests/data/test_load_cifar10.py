@@ -214,5 +214,6 @@ def test_a_worker_that_dies_with_a_batch_in_shared_memory_is_named(small_cifar10
 
 
 def test_too_few_training_images_for_a_batch_are_refused(small_cifar10):
-    with pytest.raises(InputError, match="^--batch-size 256: larger than the 100 training images, "):
+    message = "^--batch-size 256: larger than the 100 training images, "
+    with pytest.raises(InputError, match=message):
         loaders(256, train_size=100)
