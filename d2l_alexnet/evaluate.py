@@ -34,19 +34,19 @@ from d2l_alexnet.runtime.devices import choose_context, explain_out_of_memory
 
 MISTAKES = 20  # in mistakes.png
 EPILOG = """Pictures may be BMP, GIF, JPEG, PNG, PPM or WebP, of any size, grey or in colour. They
-are made like the images that the net was trained on. In Fashion-MNIST clothes are bright and the
-background is black. So for its nets pictures are converted to grey; inverted if more than half of
-the border is bright, which their line then says; padded with black to a square with the picture in
-the middle; resized to 28 x 28 pixels. Transparent pixels become black behind something bright, and
-white behind something dark. No margin is cropped, and the data has none: let the object fill the
-picture. For CIFAR-10 they keep their colours; the largest square in the middle is cropped and
-resized to 32 x 32 pixels; transparent pixels become white. Finally the pictures are transformed as
-the recipe transforms test images."""
+are converted to images like the training images. In Fashion-MNIST clothes are bright and the
+background is black. So for a net of Fashion-MNIST a picture is converted to grey; inverted if more
+than half of the border is bright (the output line then says "inverted"); padded with black to a
+square, with the picture in the middle; resized to 28 x 28 pixels. Transparent pixels become black
+if the object is bright, and white if it is dark. Nothing is cropped, so the object should fill the
+whole image. For a net of CIFAR-10 a picture keeps its colours; the largest square in the middle is
+cropped and resized to 32 x 32 pixels; transparent pixels become white. Finally the image is
+transformed like the recipe's test images."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The outputs of a net for all images of a set.
+    """The outputs of a net for all images of a data set.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A net's prediction for a picture.
+    """The prediction of a net for a picture.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class Prediction:
 
 
 def evaluate(run: str | Path, options: RunOptions | None = None, **keywords: Any) -> Evaluation:
-    """Evaluate the net of a run on all test images; print the results and draw pictures of them.
+    """Evaluate the net of a run on all test images; print and plot the results.
 
     Parameters
     ----------
@@ -146,20 +146,20 @@ def evaluate(run: str | Path, options: RunOptions | None = None, **keywords: Any
     Raises
     ------
     InputError
-        For bad input, and for a folder without a sound net.
+        For bad input, and for a folder without a valid net.params.
     RunError
-        When a worker dies, or a picture cannot be written.
+        When a loader worker dies, or a figure cannot be written.
     """
     options = dataclasses.replace(options or RunOptions(), **keywords)
     net, recipe, ctx = load_net(run, options.ctx)
     out = _writable_folder(Path(options.out or run))
-    train_iter, tested = load_data(recipe, options, ctx[0])
-    test_iter = tested["test_accuracy"]
+    train_iter, evaluations = load_data(recipe, options, ctx[0])
+    test_iter = evaluations["test_accuracy"]
     enough_memory = explain_out_of_memory(ctx[0], test_iter.batch_size)
-    with closing([train_iter, *tested.values()]), enough_memory:
+    with closing([train_iter, *evaluations.values()]), enough_memory:
         evaluation = predict(net, test_iter, ctx, DATA_SETS[recipe.data].classes)
     print(as_text(evaluation))
-    write_pictures(out, evaluation)
+    write_figures(out, evaluation)
     return evaluation
 
 
@@ -177,7 +177,7 @@ def load_net(run: str | Path, ctx: str = "auto") -> tuple[Any, Recipe, list]:
     -------
     net : mxnet.gluon.HybridBlock
     recipe : Recipe
-        The recipe that the net was trained by.
+        The recipe that the net was trained with.
     ctx : list of mxnet.Context
         The devices that hold the net.
 
@@ -196,13 +196,13 @@ def load_net(run: str | Path, ctx: str = "auto") -> tuple[Any, Recipe, list]:
 
 
 def _writable_folder(path: Path) -> Path:
-    """Make a folder if there is none, and make sure that files can be written in it."""
+    """Create a folder if there is none, and check that files can be written in it."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{path}: cannot write there ({error.strerror})") from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: cannot write there; name another folder with --out")
+        raise InputError(f"{path}: cannot write there; choose another folder with --out")
     return path
 
 
@@ -213,7 +213,7 @@ def predict(net: Any, data_iter: Any, ctx: Sequence, classes: tuple[str, ...]) -
     ----------
     net : mxnet.gluon.Block
     data_iter : DataLoader
-        It must not shuffle.
+        Not shuffled.
     ctx : list of mxnet.Context
         The devices that hold the net.
     classes : tuple of str
@@ -232,18 +232,18 @@ def predict(net: Any, data_iter: Any, ctx: Sequence, classes: tuple[str, ...]) -
 
 
 def softmax(y_hat: np.ndarray) -> np.ndarray:
-    """Compute probabilities from a net's outputs, (N, classes). In float64 few are exactly 1."""
+    """Compute probabilities from a net's outputs, (N, classes), in float64: few become 1.0."""
     powers = np.exp(y_hat.astype(np.float64) - y_hat.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def write_pictures(out: Path, evaluation: Evaluation) -> None:
-    """Write the confusion matrix and the mistakes with the highest confidence as pictures."""
-    pictures = dict(
+def write_figures(out: Path, evaluation: Evaluation) -> None:
+    """Write figures: the confusion matrix, and the mistakes with the highest confidence."""
+    plots = dict(
         confusion=figures.confusion(evaluation.confusion, evaluation.classes),
         mistakes=draw_predictions(evaluation, evaluation.mistakes()),
     )
-    for name, figure in pictures.items():
+    for name, figure in plots.items():
         with writing(out / f"{name}.png") as partial:
             figure.savefig(partial, dpi=150, format="png")
 
@@ -324,7 +324,7 @@ def classify(
     Raises
     ------
     InputError
-        For a folder without a sound net.
+        For a folder without a valid net.params.
     """
     net, recipe, devices = load_net(run, ctx)
     dataset = DATA_SETS[recipe.data]
@@ -353,7 +353,10 @@ def main(argv: Sequence[str] | None = None) -> Evaluation | list[Prediction | No
     parser = cli.Parser("evaluate", description, EPILOG)
     parser.add_argument("run", metavar="RUN", help="run folder: args.json and net.params")
     parser.add_argument(
-        "--images", nargs="+", metavar="FILE", help="classify these instead; - is standard input"
+        "--images",
+        nargs="+",
+        metavar="FILE",
+        help="classify these pictures instead; - is standard input",
     )
     parser.add_argument(
         "--out", metavar="DIR", help="folder for confusion.png and mistakes.png; RUN if not given"

@@ -235,8 +235,8 @@ def settings_with(**changes):
             "does not fit the net; the smallest square that fits is",
         ),
         (settings_with(resize=64), "net.params: 9.weight should be of shape .128, 16384., found"),
-        (lambda folder: (folder / "net.params").unlink(), "net.params: not a sound .params file"),
-        (lambda folder: (folder / "net.params").write_bytes(b"x" * 99), "net.params: not a sound"),
+        (lambda folder: (folder / "net.params").unlink(), "net.params: not a valid .params file"),
+        (lambda folder: (folder / "net.params").write_bytes(b"x" * 99), "net.params: not a valid"),
     ],
 )
 def test_a_folder_that_is_no_run_is_refused(damaged, small_data, damage, why):
