@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import math
 import operator
+import os
 import signal
 import sys
 from typing import Any, Callable, NoReturn
@@ -83,8 +84,26 @@ def _argument(field: dataclasses.Field) -> dict[str, Any]:
     if "choices" in limits:
         return dict(help=text, **limits)
     metavar = limits.pop("metavar", {int: "N", float: "X"}.get(type(default)))
-    kind = str if default is None else type(default)
-    return dict(help=text, metavar=metavar, type=number(kind, **limits) if limits else kind)
+    kind = number(type(default), **limits) if limits else not_empty
+    return dict(help=text, metavar=metavar, type=kind)
+
+
+def flags_of(options: Any, *names: str) -> list[str]:
+    """Return the flags with which a command gets the same values for these fields."""
+    flags = []
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if field.name in names and value != field.default:
+            flag = field.metadata["flag"] or "--" + field.name.replace("_", "-")
+            flags += [flag] if isinstance(value, bool) else [flag, str(value)]
+    return flags
+
+
+def not_empty(text: str) -> str:
+    """Refuse an empty string, for argparse: it is most likely an unset variable of the shell."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty")
+    return text
 
 
 def number(kind: type, **limits: float) -> Callable[[str], Any]:
@@ -120,12 +139,48 @@ def run(main: Callable[[], Any]) -> None:
     """Run a command's `main` and end the process.
 
     The exit status is 0; 2 for bad input and 1 for a run that cannot go on, with one line each;
-    130 for Ctrl-C and 143 for SIGTERM; 1 with a traceback for a crash, which Python sees to.
+    128 and the signal's number for Ctrl-C, SIGTERM and SIGHUP; 1 with a traceback for a crash,
+    which Python sees to.
     """
-    try:
-        main()
-    except (InputError, RunError, KeyboardInterrupt) as error:
-        sys.exit(print_error(error if str(error) else "interrupted", status_of(error)))
+    with contextlib.redirect_stdout(Output(sys.stdout)):
+        try:
+            main()
+            sys.stdout.flush()
+        except (InputError, RunError, KeyboardInterrupt) as error:
+            sys.exit(print_error(error if str(error) else "interrupted", status_of(error)))
+
+
+class Output:
+    """Standard output whose errors are one line: a full disk, a closed pipe, a terminal in ASCII.
+
+    Parameters
+    ----------
+    stream : file
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write; raise `RunError` if that fails."""
+        return self._try(self._stream.write, text)
+
+    def flush(self) -> None:
+        """Flush; raise `RunError` if that fails."""
+        self._try(self._stream.flush)
+
+    def _try(self, do: Callable, *arguments: Any) -> Any:
+        try:
+            return do(*arguments)
+        except OSError as error:
+            # What is still in the buffer goes nowhere, or Python would fail again at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            raise RunError(f"cannot write to standard output ({error.strerror})") from error
 
 
 def status_of(error: BaseException) -> int:
@@ -138,7 +193,8 @@ def status_of(error: BaseException) -> int:
 
 
 def print_error(message: object, status: int) -> int:
-    """Write one line about what went wrong to standard error; give back the exit status."""
-    sys.stdout.flush()  # so that this is the last line where both go to one file
-    print(f"d2l_alexnet: {message}", file=sys.stderr)
+    """Write one line about what went wrong to standard error; return the exit status."""
+    with contextlib.suppress(OSError, RunError):  # there may be no terminal any more
+        sys.stdout.flush()  # so that this is the last line where both go to one file
+        print(f"d2l_alexnet: {message}", file=sys.stderr, flush=True)
     return status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping, Sequence
@@ -10,17 +11,17 @@ from typing import Any, Callable, Iterable, Mapping, Sequence
 from d2l_alexnet import cli, gap
 from d2l_alexnet.build import build_net, initialize, make_trainer, use_mixed_precision
 from d2l_alexnet.callbacks.base import Callback
-from d2l_alexnet.callbacks.checkpointer import Checkpointer, UserCallbacks
+from d2l_alexnet.callbacks.checkpointer import Checkpointer, SavedIfTheyFail
 from d2l_alexnet.callbacks.progress import Progress
 from d2l_alexnet.callbacks.results_writer import ResultsWriter
 from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.data.load import load_data
 from d2l_alexnet.data.loader import DataLoader, closing
 from d2l_alexnet.distributed.process_group import SINGLE_PROCESS, SingleProcess, join
-from d2l_alexnet.errors import InputError
+from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.loop import fit
 from d2l_alexnet.metrics import SplitNet
-from d2l_alexnet.options import DistributedOptions, RunOptions
+from d2l_alexnet.options import RESUMED_WITH, DistributedOptions, RunOptions
 from d2l_alexnet.recipes import RECIPES, Recipe
 from d2l_alexnet.run_folder import checkpoint, folder
 from d2l_alexnet.run_folder.settings import read_settings, write_settings
@@ -233,15 +234,22 @@ def announce(recipe: Recipe, ctx: Sequence, why: str, run: Path) -> None:
 def all_callbacks(
     run: Path, options: RunOptions, callbacks: Iterable[Callback], stop: StopRequest
 ) -> list[Callback]:
-    """List the callbacks of a run; the checkpointer is last, as it may end the run."""
-    checkpointer = Checkpointer(run, options.checkpoint_minutes, stop)
+    """List the callbacks of a run. What may fail to print is called after what saves."""
+    command = resume_command(run, options)
+    checkpointer = Checkpointer(run, options.checkpoint_minutes, stop, command)
     return [
-        Progress(),
         ResultsWriter(run),
         *([import_tensorboard()(run)] if options.tensorboard else []),
-        UserCallbacks(callbacks, checkpointer),
+        SavedIfTheyFail(callbacks, checkpointer),
         checkpointer,
+        SavedIfTheyFail([Progress()], checkpointer, RunError),
     ]
+
+
+def resume_command(run: Path, options: RunOptions) -> str:
+    """Write the command that resumes a run exactly as it was, quoted for a shell."""
+    flags = cli.flags_of(options, *RESUMED_WITH)
+    return shlex.join(["python", "-m", "d2l_alexnet.train", "--resume", str(run), *flags])
 
 
 def import_tensorboard() -> Callable[[Path], Callback]:
@@ -266,7 +274,9 @@ def parser() -> cli.Parser:
     description = "Train a net by a recipe; without --recipe, by the lecture's own."
     new = cli.Parser("train", description, EPILOG)
     cli.add_flag(new, "--recipe", choices=RECIPES, help="what to learn (default: lecture)")
-    cli.add_flag(new, "--resume", metavar="DIR", help="resume the run in this folder")
+    cli.add_flag(
+        new, "--resume", type=cli.not_empty, metavar="DIR", help="resume the run in this folder"
+    )
     cli.add_flags(new, RunOptions)
     cli.add_flags(new, DistributedOptions)
     changes = new.add_argument_group("changes to the recipe")

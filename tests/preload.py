@@ -142,7 +142,7 @@ def become(request, out, err, status):
     for descriptor, standard in ((out, 1), (err, 2)):
         os.dup2(descriptor, standard)
         os.close(descriptor)
-    sys.stdout.reconfigure(line_buffering=False)
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
     for signum in (signal.SIGINT, signal.SIGTERM):  # also where a shell had them ignored
         signal.signal(signum, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)

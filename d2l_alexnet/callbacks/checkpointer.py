@@ -14,7 +14,7 @@ from d2l_alexnet.state import Training
 
 
 class Checkpointer(Callback):
-    """Save a run, and end it when Ctrl-C or SIGTERM has asked for that.
+    """Save a run, and end it when a signal has asked for that.
 
     Parameters
     ----------
@@ -23,6 +23,8 @@ class Checkpointer(Callback):
     minutes : float
         Time between two checkpoints inside an epoch.
     stop : StopRequest
+    resume_command : str
+        The command that resumes the run.
 
     Raises
     ------
@@ -32,31 +34,39 @@ class Checkpointer(Callback):
         From every method, after saving, when a stop was asked for.
     """
 
-    def __init__(self, folder: Path, minutes: float, stop: StopRequest) -> None:
+    def __init__(
+        self, folder: Path, minutes: float, stop: StopRequest, resume_command: str
+    ) -> None:
         self.folder, self.minutes, self.stop = folder, minutes, stop
+        self.how_to_resume = f"saved; to resume: {resume_command}"
         self._last = time.monotonic()
 
-    @property
-    def how_to_resume(self) -> str:
-        """Half a sentence for the user."""
-        return f"saved; to resume: python -m d2l_alexnet.train --resume {self.folder}"
+    def on_epoch_begin(self, training: Training, images: int) -> None:
+        """Save and end the run if a stop was asked for."""
+        self._stop_if_requested(training)
 
     def on_batch_end(self, training: Training) -> None:
-        """Save if it is time, or if a stop was asked for."""
-        if self.stop.signum or time.monotonic() - self._last >= 60 * self.minutes:
+        """Save if it is time; save and end the run if a stop was asked for."""
+        self._stop_if_requested(training)
+        if time.monotonic() - self._last >= 60 * self.minutes:
             self.save(training)
-            self.stop.raise_if_requested(self.how_to_resume)
 
     def on_test_batch_end(self, training: Training, images: int) -> None:
-        """Save if a stop was asked for. The resumed run measures this accuracy from the start."""
+        """Save and end the run if a stop was asked for. The resumed run repeats this test."""
+        self._stop_if_requested(training)
+
+    def on_epoch_end(self, training: Training, row: dict[str, Any]) -> None:
+        """Save. A stop has to wait until the epoch's line is printed."""
+        self.save(training)
+
+    def on_train_end(self, training: Training) -> None:
+        """Save and end the run if a stop was asked for."""
+        self._stop_if_requested(training)
+
+    def _stop_if_requested(self, training: Training) -> None:
         if self.stop.signum:
             self.save(training)
             self.stop.raise_if_requested(self.how_to_resume)
-
-    def on_epoch_end(self, training: Training, row: dict[str, Any]) -> None:
-        """Save."""
-        self.save(training)
-        self.stop.raise_if_requested(self.how_to_resume)
 
     def save(self, training: Training) -> None:
         """Save now, after waiting for the batches that are still computing."""
@@ -65,30 +75,36 @@ class Checkpointer(Callback):
         self._last = time.monotonic()
 
 
-class UserCallbacks(CallbackList):
-    """The callbacks of a user. When one fails, the run is saved and ends in one line.
+class SavedIfTheyFail(CallbackList):
+    """Callbacks that may fail, such as a user's. The run is then saved, and ends in one line.
 
     Parameters
     ----------
     callbacks : iterable of Callback
     checkpointer : Checkpointer
         Saves the run.
+    errors : type
+        The exceptions for which this is done.
     """
 
-    def __init__(self, callbacks: Iterable[Callback], checkpointer: Checkpointer) -> None:
+    def __init__(
+        self,
+        callbacks: Iterable[Callback],
+        checkpointer: Checkpointer,
+        errors: type[Exception] = Exception,
+    ) -> None:
         super().__init__(callbacks)
-        self._checkpointer = checkpointer
+        self._checkpointer, self._errors = checkpointer, errors
 
     def _call(self, method: str, *details: Any) -> None:
         for callback in self.callbacks:
             try:
                 getattr(callback, method)(*details)
-            except (InputError, RunError):
+            except InputError:
                 raise
-            except Exception as error:
+            except self._errors as error:
+                ours = isinstance(error, RunError)
+                reason = error if ours else f"{type(callback).__name__}.{method}: {error!r}"
                 training = details[0]
                 self._checkpointer.save(training)
-                raise RunError(
-                    f"{type(callback).__name__}.{method}: {error!r}; "
-                    f"{self._checkpointer.how_to_resume}"
-                ) from error
+                raise RunError(f"{reason}; {self._checkpointer.how_to_resume}") from error

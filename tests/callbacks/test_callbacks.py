@@ -107,7 +107,7 @@ def test_a_callback_that_fails_ends_the_run_in_one_line_and_saved(
         train(SMALL, callbacks=[Failing(method, steps)], **HERE, out=run)
     assert str(caught.value) == (
         f"Failing.{method}: ZeroDivisionError('mine'); "
-        f"saved; to resume: python -m d2l_alexnet.train --resume {run}"
+        f"saved; to resume: python -m d2l_alexnet.train --resume {run} --ctx cpu --num-workers 0"
     )
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     state, _ = checkpoint.read(checkpoint.find(run)[0])

@@ -4,9 +4,11 @@ import contextlib
 import functools
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -85,23 +87,104 @@ def test_killed_at_any_moment_and_resumed_the_convnet_ends_the_same(cifar10, tmp
     assert all(each == result(tmp_path / "uninterrupted") for each in results)
 
 
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_stopped_run_saves_itself_and_says_how_to_go_on(
+def resume_as_it_says(start, said):
+    """Run the command that a stopped run has printed in its last line."""
+    *_, last = said.splitlines()
+    python, module_flag, module, *arguments = shlex.split(last.partition(" to resume: ")[2])
+    assert (python, module_flag, module) == ("python", "-m", "d2l_alexnet.train")
+    process = start(*arguments)
+    assert process.communicate()[0]
+    assert process.returncode == 0
+    return arguments
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_stopped_run_saves_itself_and_prints_the_command_that_resumes_it(
     start, uninterrupted, tmp_path, sent, status
 ):
-    process = start(*SETTINGS, "--out", tmp_path / "run", "--num-workers", 2)
+    run = tmp_path / "the run's folder"
+    process = start(*SETTINGS, "--out", run, "--num-workers", 2, "--seed", 0)
     process.stdout.readline()
     assert process.stdout.readline().startswith("An epoch of 72 images takes about ")
     process.send_signal(sent)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == status
-    again = f"python -m d2l_alexnet.train --resume {tmp_path / 'run'} --ctx cpu --num-workers 2"
-    assert said == f"d2l_alexnet: saved; to resume: {again}\n"
+    assert said.startswith("d2l_alexnet: saved; to resume: ")
+    assert said.count("\n") == 1
     assert process.others() == []
+    assert checkpoint.find(run)
+    arguments = resume_as_it_says(start, said)
+    assert arguments == ["--resume", str(run), "--ctx", "cpu", "--num-workers", "2"]
+    assert result(run) == result(uninterrupted)
+
+
+def test_a_terminal_that_is_closed_sends_sighup_twice(start, tmp_path):
+    process = start(*SETTINGS, "--out", tmp_path / "run", "--batch-size", 72)
+    process.stdout.readline()
+    for _ in range(2):
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.05)
+    assert process.wait(timeout=60) == 129
     assert len(checkpoint.find(tmp_path / "run")) == 1
-    process = start("--resume", tmp_path / "run")
-    assert process.wait() == 0
+
+
+def test_under_nohup_sighup_is_ignored(small_run, command, tmp_path):
+    settings = [*SETTINGS, "--epochs", 1, "--out", tmp_path / "run"]
+    process = command("-c", small_run, *settings, wrapper=["nohup"])
+    while not process.stdout.readline().startswith("Recipe "):  # nohup itself may say something
+        pass
+    process.send_signal(signal.SIGHUP)
+    assert process.communicate(timeout=60)[0].splitlines()[-1].startswith("epoch 1, ")
+    assert process.returncode == 0
+
+
+def test_a_pipe_that_is_closed_ends_the_run_saved(start, uninterrupted, small_run, tmp_path):
+    """As with ``| head -1``: the first line is read, then nothing more."""
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-c", small_run, *SETTINGS, "--out", str(tmp_path / "run")],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(write)
+    with os.fdopen(read) as stdout:
+        assert stdout.readline().startswith("Recipe lecture")
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert said.startswith("d2l_alexnet: cannot write to standard output (Broken pipe); saved; to ")
+    assert said.count("\n") == 1
+    resume_as_it_says(start, said)
     assert result(tmp_path / "run") == result(uninterrupted)
+
+
+def test_a_full_disk_under_the_output_ends_the_run_in_one_line(small_run, command, tmp_path):
+    to_full = ["sh", "-c", 'exec "$@" > /dev/full', "sh"]
+    process = command("-c", small_run, *SETTINGS, "--out", tmp_path / "run", wrapper=to_full)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert said == "d2l_alexnet: cannot write to standard output (No space left on device)\n"
+
+
+def test_a_terminal_in_ascii_is_enough(small_run, command, tmp_path):
+    settings = [*SETTINGS, "--epochs", 1, "--out", tmp_path / "caf\u00e9"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    process = command("-c", small_run, *settings, env=environment)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, said
+    assert "caf?" in said
+
+
+@pytest.mark.parametrize("flag", ["--resume", "--out", "--data-dir"])
+def test_an_empty_path_is_refused(start, flag):
+    """An unset variable of the shell must not start a run of hours."""
+    process = start(flag, "")
+    said = process.communicate()[0]
+    assert process.returncode == 2
+    assert said.startswith(f"python -m d2l_alexnet.train: argument {flag}: is empty")
+    assert said.count("\n") == 1
 
 
 def test_a_run_whose_whole_process_group_is_stopped_saves_itself(start, tmp_path):
