@@ -48,7 +48,7 @@ def _threads() -> str:
     quota = cores.cgroup_quota()
     return (
         f"{os.environ.get('OMP_NUM_THREADS')} (OMP_NUM_THREADS); usable cores: "
-        f"{cores.usable_cores()} of {os.cpu_count()} processors, affinity mask of "
+        f"{cores.usable_cores()} of {os.cpu_count()} processors, affinity mask "
         f"{len(os.sched_getaffinity(0))}, cgroup quota {quota:g}"
     )
 

@@ -260,7 +260,7 @@ def test_command_says_what_it_wants(run):
     assert "the following arguments are required: RUN" in done.stderr
     said = " ".join(run("evaluate", "--help").stdout.split())
     assert "inverted if more than half of the border is bright" in said
-    assert "For CIFAR-10 they keep their colours" in said
+    assert "For a net of CIFAR-10 a picture keeps its colours" in said
 
 
 def test_a_recipe_of_the_package_passes_its_own_check(tmp_path):

@@ -126,10 +126,10 @@ def compare(net: Any, predict: Predict, test_iter: Any) -> None:
         same += (expected.argmax(axis=1) == given.argmax(axis=1)).sum()
         largest = max(largest, np.abs(expected - given).max())
         done += len(y)
-    figures = (
+    result = (
         f"the same class for {same:,} of {done:,} test images, "
-        f"logits differ by {largest:.1e} at the most"
+        f"largest difference of a logit {largest:.1e}"
     )
     if not largest <= TOLERANCE:
-        raise RunError(f"not exported: {figures}, more than {TOLERANCE:g}")
-    print(figures, flush=True)
+        raise RunError(f"not exported: {result}, allowed {TOLERANCE:g}")
+    print(result, flush=True)

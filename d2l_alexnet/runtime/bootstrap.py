@@ -78,7 +78,7 @@ def restore_numpy_aliases() -> None:
     """Define the four names that MXNet's import needs and NumPy 1.24 removed."""
     if int(np.__version__.split(".")[0]) >= 2:
         raise ImportError(
-            f"MXNet 1.9.1 needs NumPy 1, this is {np.__version__}: pip install 'numpy<2'",
+            f"MXNet 1.9.1 needs NumPy 1, found {np.__version__}: pip install 'numpy<2'",
             name=PACKAGE,
         )
     for name, builtin in dict(bool=bool, int=int, float=float, object=object).items():

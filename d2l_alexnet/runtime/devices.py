@@ -61,7 +61,7 @@ def _unsupported_reason(ctx: Any) -> str:
     if reason:
         return reason
     if ctx.device_id >= len(found):
-        return f"there are {len(found)} GPUs, counted from gpu:0"
+        return f"the last GPU is gpu:{len(found) - 1}"
     reason = found[ctx.device_id].unsupported_reason()
     if reason:
         return reason

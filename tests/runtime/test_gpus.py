@@ -108,7 +108,7 @@ def test_a_gpu_too_new_a_gpu_not_there_and_a_build_without_cuda_are_refused(stan
     stand_in_driver()
     for name, reason in {
         "gpu:1": "the NVIDIA H200 has compute capability 9.0; MXNet 1.9.1 supports compute ",
-        "gpu:2": "there are 2 GPUs, counted from gpu:0",
+        "gpu:2": "the last GPU is gpu:1",
     }.items():
         with pytest.raises(InputError, match=f"^--ctx {name}: {reason}.*; use --ctx cpu"):
             devices.choose_context(name)
