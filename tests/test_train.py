@@ -185,7 +185,7 @@ def test_too_little_memory_is_one_line(run, tmp_path):
     )
     assert done.returncode == 1
     assert done.stderr.startswith(
-        "d2l_alexnet: cpu(0) ran out of memory with batches of 2000 images, "
+        "d2l_alexnet: cpu(0) ran out of memory with batches of 2000 images ("
     )
     assert done.stderr.count("\n") == 1
 
