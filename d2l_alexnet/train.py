@@ -24,12 +24,11 @@ from d2l_alexnet.metrics import SplitNet
 from d2l_alexnet.options import RESUMED_WITH, DistributedOptions, RunOptions
 from d2l_alexnet.recipes import RECIPES, Recipe
 from d2l_alexnet.run_folder import checkpoint, folder
-from d2l_alexnet.run_folder.settings import read_settings, write_settings
+from d2l_alexnet.run_folder.settings import MAY_CHANGE, fixed, read_settings, write_settings
 from d2l_alexnet.runtime import devices
 from d2l_alexnet.runtime.signals import StopRequest
 from d2l_alexnet.state import Training
 
-MAY_CHANGE = ("num_epochs", "lr")  # of a recipe, when a run is resumed
 SAVED = ("seed", "explain_gap")  # options of a run that a resumed run keeps
 EPILOG = """Recipes. lecture: five epochs of 60,000 images, as published; an epoch takes 17 s on the
 lecture's GPU, and 15 minutes or more on two CPU cores. quick: one epoch of 4,800 images; it takes
@@ -77,7 +76,7 @@ def train(
     """
     options = replace(options or RunOptions(), **keywords)
     if group.is_main:
-        options = replace(options, out=str(folder.new_folder(recipe, options.out)))
+        folder.new_folder(recipe, options.out)  # refused before any work is done
     return _run(recipe, options, callbacks, group)
 
 
@@ -148,11 +147,10 @@ def _run(
         use_mixed_precision(ctx)
     net = build_net(recipe)
     train_iter, eval_iters = load(recipe, options, ctx, group)
-    run = Path(str(options.out))
-    own = folder.locked(run) if group.is_main else contextlib.nullcontext()
+    own_folder = own(recipe, options, group, resumed)
     enough_memory = devices.explain_out_of_memory(ctx[0], recipe.batch_size)
     loaders = [train_iter, *eval_iters.values()]
-    with closing(loaders), own, StopRequest() as stop, enough_memory:
+    with closing(loaders), own_folder as run, StopRequest() as stop, enough_memory:
         training = start(net, recipe, options, ctx, group, steps=len(train_iter))
         if resumed:
             load_checkpoint(training, run, new_lr)
@@ -172,6 +170,17 @@ def _run(
     if options.explain_gap:
         print(gap.explain(history))
     return history
+
+
+def own(
+    recipe: Recipe, options: RunOptions, group: SingleProcess, resumed: bool
+) -> contextlib.AbstractContextManager[Path]:
+    """Return a context manager that locks the run folder; only the first process has one."""
+    if not group.is_main:
+        return contextlib.nullcontext(Path())
+    if resumed:
+        return folder.locked(Path(str(options.out)))
+    return folder.created(recipe, options.out)
 
 
 def load(
@@ -213,7 +222,13 @@ def check_parts(loaders: Iterable[Any], devices: int) -> None:
 
 def load_checkpoint(training: Training, run: Path, new_lr: bool) -> None:
     """Load the newest undamaged checkpoint, and print which ones are damaged."""
-    training.state, damaged = checkpoint.load(run, training.net, training.trainer, training.group)
+    training.state, damaged = checkpoint.load(
+        run,
+        training.net,
+        training.trainer,
+        training.group,
+        fixed(training.recipe, training.seed),
+    )
     for problem in damaged:
         print(f"{problem}; using an older one")
     if new_lr:

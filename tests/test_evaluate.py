@@ -224,8 +224,8 @@ def settings_with(**changes):
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (shutil.rmtree, "args.json: not the settings of a run .*No such file"),
-        (lambda folder: (folder / "args.json").unlink(), "args.json: not the settings of a run"),
+        (shutil.rmtree, "no run has begun there; args.json is missing$"),
+        (lambda folder: (folder / "args.json").unlink(), "no run has begun there; args.json is "),
         (lambda folder: (folder / "args.json").write_text("{"), "args.json: not the settings of"),
         (lambda folder: (folder / "args.json").write_text("[]"), "args.json: not the settings of"),
         (settings_with(net="resnet"), "args.json: not the settings of a run .there is no net 'res"),

@@ -13,6 +13,7 @@ from d2l_alexnet import cli, loop, train
 from d2l_alexnet.build import build_net, initialize, input_shape
 from d2l_alexnet.callbacks.progress import lecture_line
 from d2l_alexnet.data.load import load_data_cifar10
+from d2l_alexnet.errors import InputError
 from d2l_alexnet.history import cuts, read_history
 from d2l_alexnet.metrics import evaluate_accuracy
 from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET
@@ -149,6 +150,16 @@ def test_a_new_rate_holds_from_the_epoch_under_way_and_later_cuts_apply_to_it(
     rates = [row["learning_rate"] for row in history]
     # Only the first accuracy is ten times as good as the one before it, which is none.
     assert rates == pytest.approx([0.1, 0.1, 0.02, 0.01, 0.005])
+
+
+def test_a_setting_edited_in_args_json_is_noticed(small_cifar10, tmp_path):
+    run = tmp_path / "run"
+    train.train(dataclasses.replace(SMALL, num_epochs=1), **HERE, out=run)
+    settings = json.loads((run / "args.json").read_text())
+    settings["recipe"]["batch_size"] = 32
+    (run / "args.json").write_text(json.dumps(settings))
+    with pytest.raises(InputError, match="batch_size is 32 in args.json, but the run has begun wi"):
+        train.resume(run, dict(num_epochs=2), **HERE)
 
 
 def test_the_gap_can_be_explained_with_augmented_images_too(small_cifar10, tmp_path, capsys):

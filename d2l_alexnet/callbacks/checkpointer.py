@@ -9,6 +9,7 @@ from typing import Any, Iterable
 from d2l_alexnet.callbacks.base import Callback, CallbackList
 from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.run_folder import checkpoint
+from d2l_alexnet.run_folder.settings import fixed
 from d2l_alexnet.runtime.signals import StopRequest
 from d2l_alexnet.state import Training
 
@@ -71,7 +72,9 @@ class Checkpointer(Callback):
     def save(self, training: Training) -> None:
         """Save now, after waiting for the batches that are still computing."""
         training.synchronize()
-        checkpoint.save(self.folder, training.net, training.trainer, training.state)
+        settings = fixed(training.recipe, training.seed)
+        net, trainer, state = training.net, training.trainer, training.state
+        checkpoint.save(self.folder, net, trainer, state, settings)
         self._last = time.monotonic()
 
 

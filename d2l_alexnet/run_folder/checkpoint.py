@@ -8,7 +8,9 @@ checkpoints are kept.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -25,10 +27,13 @@ from d2l_alexnet.state import State
 
 KEPT = 2
 STATE = "state"
+NAME = re.compile(r"checkpoint-\d{9}\.npz")
 
 
-def save(folder: str | Path, net: Any, trainer: Any, state: State) -> None:
-    """Write a checkpoint into a run folder.
+def save(
+    folder: str | Path, net: Any, trainer: Any, state: State, settings: dict | None = None
+) -> None:
+    """Write a checkpoint into a run folder, and remove all but the newest two.
 
     Parameters
     ----------
@@ -36,6 +41,8 @@ def save(folder: str | Path, net: Any, trainer: Any, state: State) -> None:
     net : mxnet.gluon.Block
     trainer : mxnet.gluon.Trainer
     state : State
+    settings : dict, optional
+        What a resumed run must keep; see `d2l_alexnet.run_folder.settings.fixed`.
 
     Raises
     ------
@@ -44,9 +51,10 @@ def save(folder: str | Path, net: Any, trainer: Any, state: State) -> None:
     """
     arrays = {name: array.asnumpy() for name, array in _named_arrays(net, trainer, 0).items()}
     check_weights(arrays, f"step {state.steps}")
-    record = json.dumps(dict(state=asdict(state), arrays=sorted(arrays)))
+    record = json.dumps(dict(state=asdict(state), arrays=sorted(arrays), settings=settings or {}))
     arrays[STATE] = np.frombuffer(record.encode(), np.uint8)
-    with writing(Path(folder, f"checkpoint-{state.steps:09d}.npz")) as partial:
+    path = Path(folder, f"checkpoint-{state.steps:09d}.npz")
+    with writing(path) as partial:
         with zipfile.ZipFile(partial, "w") as file:  # np.savez raises twice on a full disk
             for name, array in arrays.items():
                 with file.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -54,17 +62,23 @@ def save(folder: str | Path, net: Any, trainer: Any, state: State) -> None:
         with zipfile.ZipFile(partial) as file:
             if file.testzip():
                 raise OSError("the written file fails its checksum")
-    for old in find(folder)[KEPT:]:
-        old.unlink()
+    others = [other for other in find(folder) if other != path]
+    for other in others[KEPT - 1 :]:
+        other.unlink()
 
 
 def find(folder: str | Path) -> list[Path]:
-    """List the checkpoints of a run folder, the newest first."""
-    return sorted(Path(folder).glob("checkpoint-*.npz"), reverse=True)
+    """List the checkpoints of a run folder, the newest first. A user's own files are not listed."""
+    paths = [path for path in Path(folder).glob("checkpoint-*.npz") if NAME.fullmatch(path.name)]
+    return sorted(paths, reverse=True)
 
 
 def load(
-    folder: str | Path, net: Any, trainer: Any, group: SingleProcess = SINGLE_PROCESS
+    folder: str | Path,
+    net: Any,
+    trainer: Any,
+    group: SingleProcess = SINGLE_PROCESS,
+    settings: dict | None = None,
 ) -> tuple[State, list[str]]:
     """Load the newest undamaged checkpoint into a net and its trainer.
 
@@ -78,21 +92,23 @@ def load(
         Has not taken a step yet.
     group : SingleProcess or ProcessGroup
         The first process loads the checkpoint and sends it to all others.
+    settings : dict, optional
+        The settings of the run; they must be those with which the checkpoint was saved.
 
     Returns
     -------
     state : State
         The initial state, if the run was stopped before its first checkpoint.
     damaged : list of str
-        The errors of the newer checkpoints, which were skipped.
+        The errors of the newer checkpoints. They were skipped, and renamed to ``.damaged``.
 
     Raises
     ------
     InputError
-        When all checkpoints are damaged.
+        When all checkpoints are damaged, or a setting is another one.
     """
     if group.is_main:
-        state, damaged = _load_newest(Path(folder), net, trainer)
+        state, damaged = _load_newest(Path(folder), net, trainer, settings or {})
     else:
         state, damaged = State(), []
     if group.size > 1:
@@ -100,19 +116,33 @@ def load(
     return state, damaged
 
 
-def _load_newest(folder: Path, net: Any, trainer: Any) -> tuple[State, list[str]]:
-    damaged: list[str] = []
+def _load_newest(folder: Path, net: Any, trainer: Any, settings: dict) -> tuple[State, list[str]]:
+    damaged: dict[Path, str] = {}
     for path in find(folder):
         try:
-            state, arrays = read(path)
-            _restore(path, net, trainer, state, arrays)
+            record, arrays = _read(path)
         except InputError as error:
-            damaged.append(str(error))
-        else:
-            return state, damaged
+            damaged[path] = str(error)
+            continue
+        _compare(path, record["settings"], settings)
+        _restore(path, net, trainer, record["state"], arrays)
+        for each in damaged:  # so that they do not count as kept
+            with contextlib.suppress(OSError):
+                each.rename(each.with_suffix(".damaged"))
+        return record["state"], [*damaged.values()]
     if damaged:
-        raise InputError("; ".join(damaged))
+        raise InputError("; ".join(damaged.values()))
     return State(), []
+
+
+def _compare(path: Path, saved: dict, settings: dict) -> None:
+    """Raise where a setting is not the one with which the checkpoint was saved."""
+    for name, value in saved.items():
+        if name in settings and settings[name] != value:
+            raise InputError(
+                f"{path.parent}: {name} is {settings[name]!r} in args.json, but the run has begun "
+                f"with {value!r}; restore it, or begin a new run"
+            )
 
 
 def read(path: Path) -> tuple[State, dict[str, np.ndarray]]:
@@ -128,16 +158,22 @@ def read(path: Path) -> tuple[State, dict[str, np.ndarray]]:
     InputError
         When it is damaged.
     """
+    record, arrays = _read(path)
+    return record["state"], arrays
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read and verify a checkpoint; return its state and settings, and its arrays."""
     try:
         with zipfile.ZipFile(path) as file:
             arrays = dict(_read_array(file, info) for info in file.infolist())
         record = json.loads(bytes(arrays.pop(STATE)))
-        state = State(**record["state"])
         if sorted(arrays) != record["arrays"]:  # the checksums do not cover zip's own list of files
             raise ValueError("arrays are missing or unexpected")
+        settings = dict(record.get("settings", {}))  # runs of 0.1.0 have none
+        return dict(state=State(**record["state"]), settings=settings), arrays
     except Exception as error:  # a damaged file can make the readers raise anything
         raise InputError(f"{path}: a damaged checkpoint ({error!r})") from error
-    return state, arrays
 
 
 def _read_array(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[str, np.ndarray]:
@@ -168,7 +204,8 @@ def _restore(
 ) -> None:
     """Copy a checkpoint's arrays into the net and the trainer, if names and shapes match."""
     for device in range(len(trainer._updaters)):
-        if state.steps:
+        # In float16 all steps may have been skipped; the optimizer has then made no arrays yet.
+        if arrays.keys() - net.collect_params().keys():
             _make_optimizer_states(trainer, device)
         targets = _named_arrays(net, trainer, device)
         shapes = {name: (array.shape, array.dtype) for name, array in arrays.items()}

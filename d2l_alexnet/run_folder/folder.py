@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
+import re
 import time
 from pathlib import Path
 from typing import Iterator
@@ -14,6 +16,9 @@ from d2l_alexnet.recipes import Recipe
 
 EVENTS = "tensorboard"  # folder
 PARTIAL = ".partial"  # files that are being written
+PARTIAL_NAME = re.compile(
+    r"(args|history|losses|curves|gap|net|confusion|mistakes|checkpoint-\d{9})\.partial"
+)
 
 
 def new_folder(recipe: Recipe, out: str | Path | None = None) -> Path:
@@ -40,7 +45,7 @@ def new_folder(recipe: Recipe, out: str | Path | None = None) -> Path:
         out.exists()
     except OSError as error:
         raise InputError(f"--out {out}: {error.strerror}; choose another folder") from error
-    if out.is_dir() and any(path.suffix != PARTIAL for path in out.iterdir()):
+    if out.is_dir() and not all(map(_is_partial, out.iterdir())):
         raise InputError(f"--out {out}: not empty; choose a new folder")
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: there is a file of that name; choose a new folder")
@@ -51,29 +56,76 @@ def new_folder(recipe: Recipe, out: str | Path | None = None) -> Path:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Create a run folder if needed, and lock it. A killed process leaves no lock behind.
+def created(recipe: Recipe, out: str | Path | None = None) -> Iterator[Path]:
+    """Create the folder of a new run, and lock it.
+
+    Yields
+    ------
+    pathlib.Path
+        ``out``, or ``runs/<recipe>-<time>`` with a number if another run has that name.
 
     Raises
     ------
     InputError
-        When the folder cannot be created, or another process has locked it.
+        When the folder cannot be created, or another run has begun there.
+    """
+    folder = Path(out) if out else _new_name(new_folder(recipe))
+    with locked(folder):
+        new_folder(recipe, folder)  # another run may have written there since the first check
+        yield folder
+
+
+def _new_name(folder: Path) -> Path:
+    """Create a folder under a name that no other run has."""
+    for number in itertools.count(2):
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            folder = folder.with_name(f"{folder.name.partition('_')[0]}_{number}")
+        except OSError as error:
+            raise InputError(f"--out {folder}: cannot write there ({error.strerror})") from error
+        else:
+            break
+    return folder
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[Path]:
+    """Create a run folder if needed, and lock it. A killed process leaves no lock behind.
+
+    Temporary files of a killed process are removed.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written, or another process has locked it.
     """
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise InputError(f"--out {folder}: cannot write there ({error.strerror})") from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{folder}: another run is writing there") from error
-        for left_by_a_killed_run in Path(folder).glob(f"*{PARTIAL}"):
-            left_by_a_killed_run.unlink()
-        yield
+        _lock(folder, descriptor)
+        yield folder
     finally:
         os.close(descriptor)
+
+
+def _lock(folder: Path, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for path in filter(_is_partial, folder.iterdir()):
+            path.unlink()
+    except BlockingIOError as error:
+        raise InputError(f"{folder}: another run is writing there") from error
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write there ({error.strerror})") from error
+
+
+def _is_partial(path: Path) -> bool:
+    """Say whether this is a file that a killed run has left, by its name."""
+    return bool(PARTIAL_NAME.fullmatch(path.name)) and path.is_file()
 
 
 @contextlib.contextmanager
@@ -93,10 +145,19 @@ def writing(path: Path) -> Iterator[Path]:
     partial = path.with_suffix(PARTIAL)
     try:
         yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        _sync(partial)
         partial.replace(path)
+        _sync(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise RunError(f"{path}: cannot write it ({error.strerror or error})") from error
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -22,6 +22,7 @@ from d2l_alexnet.run_folder.folder import writing
 from d2l_alexnet.runtime.devices import describe
 
 SETTINGS = "args.json"
+MAY_CHANGE = ("num_epochs", "lr")  # fields of a recipe, when a run is resumed
 
 
 def write_settings(
@@ -98,11 +99,20 @@ def read_settings(
         recipe = Recipe(**settings["recipe"])
         _check(recipe)
         seed, explain_gap = int(settings["seed"]), bool(settings["explain_gap"])
+    except FileNotFoundError as error:
+        raise InputError(f"{folder}: no run has begun there; {SETTINGS} is missing") from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: not the settings of a run ({error})") from error
     if recipe.name in RECIPES:
         recipe = dataclasses.replace(recipe, published=RECIPES[recipe.name].published)
     return recipe, RunOptions(seed=seed, explain_gap=explain_gap)
+
+
+def fixed(recipe: Recipe, seed: int) -> dict[str, Any]:
+    """Return the settings that a resumed run must keep. A checkpoint holds them."""
+    free = ("name", "published", "lr_since", *MAY_CHANGE)
+    kept = {k: v for k, v in dataclasses.asdict(recipe).items() if k not in free}
+    return dict(kept, seed=seed)
 
 
 def _check(recipe: Recipe) -> None:

@@ -133,9 +133,83 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_older_one(saved):
     state, damaged = checkpoint.load(saved, net, trainer)
     assert state.steps == 3
     assert [line.startswith(f"{newest}: a damaged checkpoint (") for line in damaged] == [True]
-    older.write_bytes(b"")
+    assert checkpoint.find(saved) == [older]
+    assert newest.with_suffix(".damaged").exists()
+
+
+def test_if_all_are_damaged_each_is_named(saved):
+    net = small_net()
+    trainer = small_trainer(net)
+    checkpoint.save(saved, net, trainer, State(steps=5))
+    newest, older = checkpoint.find(saved)
+    for path in (newest, older):
+        path.write_bytes(b"")
     with pytest.raises(InputError, match=f"^{newest}: a damaged .*; {older}: a damaged "):
         checkpoint.load(saved, net, trainer)
+    assert checkpoint.find(saved) == [newest, older]
+
+
+def test_a_damaged_checkpoint_does_not_count_as_kept(saved):
+    """It has more steps than the one that the run goes on from."""
+    net = small_net()
+    trainer = small_trainer(net)
+    (saved / "checkpoint-000000900.npz").write_bytes(b"damaged")
+    checkpoint.load(saved, net, trainer)
+    for steps in (4, 5, 6):
+        checkpoint.save(saved, net, trainer, State(steps=steps))
+    assert [checkpoint.read(path)[0].steps for path in checkpoint.find(saved)] == [6, 5]
+
+
+def test_a_users_own_file_is_neither_loaded_nor_removed(saved):
+    best = saved / "checkpoint-best.npz"
+    best.write_bytes(checkpoint.find(saved)[0].read_bytes())
+    net = small_net()
+    trainer = small_trainer(net)
+    for steps in (7, 8, 9):
+        take_steps(net, trainer, 1)
+        checkpoint.save(saved, net, trainer, State(steps=steps))
+    assert checkpoint.load(saved, net, trainer)[0].steps == 9
+    assert best.exists()
+
+
+def test_what_was_just_written_is_never_removed(saved):
+    net = small_net()
+    trainer = small_trainer(net)
+    for steps in (900, 901, 4):  # more steps than now: of another run, perhaps
+        checkpoint.save(saved, net, trainer, State(steps=steps))
+    assert 4 in [checkpoint.read(path)[0].steps for path in checkpoint.find(saved)]
+
+
+def test_a_run_whose_steps_were_all_skipped_can_be_resumed(tmp_path):
+    """As in float16, when the first losses overflow: the optimizer has made no arrays yet."""
+    net = small_net()
+    checkpoint.save(tmp_path, net, small_trainer(net), State(steps=3))
+    resumed = small_net()
+    trainer = small_trainer(resumed)
+    assert checkpoint.load(tmp_path, resumed, trainer)[0].steps == 3
+    take_steps(resumed, trainer, 2)
+
+
+def test_a_setting_that_was_changed_is_named(tmp_path):
+    net = small_net()
+    trainer = small_trainer(net)
+    checkpoint.save(tmp_path, net, trainer, State(steps=3), dict(batch_size=8, seed=0))
+    for settings in ({}, dict(batch_size=8, seed=0)):
+        assert checkpoint.load(tmp_path, net, trainer, settings=settings)[0].steps == 3
+    with pytest.raises(InputError) as caught:
+        checkpoint.load(tmp_path, net, trainer, settings=dict(batch_size=8, seed=1))
+    assert str(caught.value) == (
+        f"{tmp_path}: seed is 1 in args.json, but the run has begun with 0; restore it, or begin a "
+        "new run"
+    )
+
+
+def test_a_file_that_reads_back_damaged_is_not_kept(saved, monkeypatch):
+    before = sorted(path.name for path in saved.iterdir())
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", lambda self: "weight.npy")
+    with pytest.raises(RunError, match="the written file fails its checksum"):
+        checkpoint.save(saved, small_net(), small_trainer(small_net()), State(steps=9))
+    assert sorted(path.name for path in saved.iterdir()) == before
 
 
 def test_every_single_flipped_bit_is_noticed_or_harmless(saved):

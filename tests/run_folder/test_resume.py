@@ -246,11 +246,15 @@ def test_other_settings_may_not_change(start, uninterrupted, option, value, was)
 
 def test_a_folder_that_is_no_run_cannot_be_resumed(start, tmp_path):
     (tmp_path / "args.json").write_text('{"recipe": {"name": "x", "colour": 1}, "seed": 0}')
-    for folder in (tmp_path, tmp_path / "none"):
+    none = tmp_path / "none"
+    for folder, message in (
+        (tmp_path, f"{tmp_path}/args.json: not the settings of a run ("),
+        (none, f"{none}: no run has begun there; args.json is missing\n"),
+    ):
         process = start("--resume", folder)
         said = process.communicate()[0]
         assert process.returncode == 2
-        assert said.startswith(f"d2l_alexnet: {folder}/args.json: not the settings of a run (")
+        assert said.startswith(f"d2l_alexnet: {message}")
         assert said.count("\n") == 1
     assert not (tmp_path / "none").exists()
 
