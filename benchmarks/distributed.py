@@ -63,7 +63,7 @@ def work(args: argparse.Namespace) -> None:
 def take_steps(training: Training, batch: tuple[Any, Any], number: int) -> None:
     """Take several steps, and wait until every worker has taken them."""
     for _ in range(number):
-        step(training, *batch)
+        train_batch(training, *batch)
         training.state.steps += 1
     mx.nd.waitall()
     training.group.all_reduce(mx.nd.zeros(1)).wait_to_read()

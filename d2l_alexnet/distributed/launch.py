@@ -25,6 +25,7 @@ from typing import IO, Sequence
 from d2l_alexnet import cli
 from d2l_alexnet.distributed import rendezvous
 from d2l_alexnet.errors import InputError, RunError
+from d2l_alexnet.options import RESUMED_WITH, RunOptions
 from d2l_alexnet.runtime.cores import usable_cores
 from d2l_alexnet.runtime.signals import StopRequest
 
@@ -107,7 +108,7 @@ def launch(
     options = ["--workers", str(workers), "--servers", str(servers)]
     if hosts:
         options += ["--hosts", str(hosts)] + (["--ssh", ssh] if ssh != SSH else [])
-    with StopRequest() as stop, Job(options) as job:
+    with StopRequest() as stop, Job(options, arguments) as job:
         for role in assign_hosts(workers, servers, names):
             command, variables = command_of(role, arguments)
             variables.update(settings)
@@ -205,6 +206,8 @@ class Job:
     ----------
     options : list of str
         The options of the launcher that resume the run with the same processes.
+    arguments : list of str
+        The arguments of the training.
 
     Attributes
     ----------
@@ -214,8 +217,8 @@ class Job:
         The processes that have not ended.
     """
 
-    def __init__(self, options: Sequence[str]) -> None:
-        self.options = options
+    def __init__(self, options: Sequence[str], arguments: Sequence[str]) -> None:
+        self.options, self.arguments = options, arguments
         self.folder: str | None = None
         self.running: dict[Role, subprocess.Popen[str]] = {}
         self._readers: dict[Role, threading.Thread] = {}
@@ -285,9 +288,12 @@ class Job:
     def _how_to_resume(self) -> str:
         if not self.folder:
             return "nothing has been saved yet"
-        module = "d2l_alexnet.distributed.launch"
-        command = ["python", "-m", module, *self.options, "--", "--resume", self.folder]
-        return f"to resume: {shlex.join(command)}"
+        parser = cli.Parser("train", "")
+        cli.add_flags(parser, RunOptions, *RESUMED_WITH)
+        given, _ = parser.parse_known_args(self.arguments)
+        flags = cli.flags_of(cli.pop_options(vars(given), RunOptions), *RESUMED_WITH)
+        launch = ["python", "-m", "d2l_alexnet.distributed.launch", *self.options]
+        return f"to resume: {shlex.join([*launch, '--', '--resume', self.folder, *flags])}"
 
     def __enter__(self) -> Job:
         return self

@@ -171,9 +171,9 @@ def test_the_death_of_any_process_ends_all(start, tmp_path, role, name):
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 1
     assert said.splitlines()[-1] == (
-        f"d2l_alexnet: {name} on localhost was killed by SIGKILL; all others were ended; to resume: "
-        "python -m d2l_alexnet.distributed.launch --workers 2 --servers 1 -- "
-        f"--resume {tmp_path / 'run'}"
+        f"d2l_alexnet: {name} on localhost was killed by SIGKILL; all others were ended; "
+        "to resume: python -m d2l_alexnet.distributed.launch --workers 2 --servers 1 -- "
+        f"--resume {tmp_path / 'run'} --num-workers 1"
     )
     assert_nothing_is_left(port)
 
