@@ -106,4 +106,6 @@ class DistributedOptions:
         "dist_sync: this process is a worker (set by distributed.launch)",
         choices=("device", "dist_sync"),
     )
-    patience: float = option(300.0, "seconds to wait for other workers before giving up", above=0)
+    patience: float = option(
+        300.0, "seconds to wait for other workers before giving up", above=0, maximum=1_000_000
+    )

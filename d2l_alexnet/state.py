@@ -81,6 +81,8 @@ class Training:
     measure : callable
         Measures a batch on the device: `d2l_alexnet.metrics.loss_and_correct`, or more.
     loss : mxnet.gluon.loss.Loss
+    statistics : list of tuple
+        If there are several devices, what `running_statistics` gives.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Training:
         self.measure = split_net.measure if split_net else loss_and_correct
         self.loss = gluon.loss.SoftmaxCrossEntropyLoss()
         self.loss.hybridize(static_alloc=True, static_shape=True)
+        self.statistics = running_statistics(net) if len(ctx) > 1 else []
         self._epoch_start = 0.0
         self._in_state = 0  # steps whose sums `state` has
 
@@ -152,3 +155,13 @@ class Training:
                 f"is NaN or infinite (learning rate {self.trainer.learning_rate:g}); "
                 "start again with a lower --lr"
             )
+
+
+def running_statistics(net: Any) -> list[tuple[Any, Any]]:
+    """List the running means and variances of batch normalization, each with its layer's gamma."""
+    parameters = net.collect_params()
+    return [
+        (parameter, parameters[name.rpartition("_running_")[0] + "_gamma"])
+        for name, parameter in parameters.items()
+        if "_running_" in name
+    ]

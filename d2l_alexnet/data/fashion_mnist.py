@@ -165,15 +165,15 @@ def unpack_from_debian(name: str, scratch: Path) -> Path:
     """Copy a file from Debian's package, which is downloaded only once and not installed."""
     unpacked = scratch / "unpacked"
     if not unpacked.exists():
+        get = ["download", DEBIAN_PACKAGE]
         try:
-            download.run([*APT_GET, "download", DEBIAN_PACKAGE], scratch)
+            package = download.run([*APT_GET, *get], scratch, result="*.deb")
         except OSError:  # this machine has no package lists, or old ones: download private ones
             for folder in ("lists/partial", "cache/archives/partial"):
                 (scratch / folder).mkdir(parents=True)
             private = [f"-oDir::State::Lists={scratch}/lists", f"-oDir::Cache={scratch}/cache"]
             download.run([*APT_GET, *private, "update"], scratch)
-            download.run([*APT_GET, *private, "download", DEBIAN_PACKAGE], scratch)
-        package = next(scratch.glob("*.deb"))
+            package = download.run([*APT_GET, *private, *get], scratch, result="*.deb")
         download.run(["dpkg-deb", "-x", package.name, unpacked.name], scratch)
     return copy_from_debian(name, scratch, root=unpacked)
 

@@ -196,7 +196,8 @@ def over_ssh(
 
 def threads_per_worker(workers: int) -> int:
     """Divide the threads of this machine equally among its workers."""
-    return max(1, min(int(os.environ["OMP_NUM_THREADS"]), usable_cores() // workers))
+    threads, *_ = os.environ["OMP_NUM_THREADS"].split(",")  # the first level of a nested list
+    return max(1, min(int(threads), usable_cores() // workers))
 
 
 class Job:

@@ -65,7 +65,13 @@ class SingleProcess:
         return make()
 
     def broadcast_weights(self, trainer: Any) -> None:
-        """Copy the weights of the first process to all processes."""
+        """Copy the weights of the first device of the first process to all devices, now.
+
+        By default the trainer does this in its first step. The first forward pass has then changed
+        the running averages of batch normalization, on each device in another way.
+        """
+        trainer._init_kvstore()
+        trainer._init_params()
 
 
 SINGLE_PROCESS = SingleProcess()
@@ -205,6 +211,5 @@ class ProcessGroup(SingleProcess):
         Then a worker could receive gradients from the server instead of weights.
         """
         self.watchdog.reset(STEP)
-        trainer._init_kvstore()
-        trainer._init_params()
+        super().broadcast_weights(trainer)
         mx.nd.waitall()

@@ -117,12 +117,14 @@ def compare(net: Any, predict: Predict, test_iter: Any) -> None:
     Raises
     ------
     RunError
-        When a logit differs by more than `TOLERANCE`.
+        When an output is not finite, a class differs, or a logit differs by more than `TOLERANCE`.
     """
     images = np.stack([image for image, _ in test_iter.dataset])  # (N, H, W, C)
-    same = largest = done = 0
+    same, largest, done = 0, 0.0, 0
     for X, y in watched(test_iter, "comparing"):
         expected, given = net(X).asnumpy(), predict(images[done : done + len(y)], X)
+        if not np.isfinite([expected, given]).all():
+            raise RunError("not exported: the outputs for some test images are NaN or infinite")
         same += (expected.argmax(axis=1) == given.argmax(axis=1)).sum()
         largest = max(largest, np.abs(expected - given).max())
         done += len(y)
@@ -130,6 +132,6 @@ def compare(net: Any, predict: Predict, test_iter: Any) -> None:
         f"the same class for {same:,} of {done:,} test images, "
         f"largest difference of a logit {largest:.1e}"
     )
-    if not largest <= TOLERANCE:
+    if same < done or largest > TOLERANCE:
         raise RunError(f"not exported: {result}, allowed {TOLERANCE:g}")
     print(result, flush=True)

@@ -86,7 +86,9 @@ def save_params(net: Any, path: Path) -> None:
         When the file cannot be written, or is damaged.
     """
     try:
-        net.save_parameters(str(path))
+        # MXNet's save_parameters averages over the devices, which rounds.
+        weights = net._collect_params_with_prefix()
+        mx.nd.save(str(path), {name: p.list_data()[0] for name, p in weights.items()})
         read_params(path)
     except (mx.MXNetError, InputError) as error:
         raise OSError(f"the written file is damaged; is the disk full? {error!r}") from error

@@ -238,7 +238,7 @@ def test_a_link_that_goes_down_is_noticed(two_hosts, start, tmp_path):
     assert reason.endswith("; check the hosts and the network")
     ended = r"d2l_alexnet: worker \d on 10.213.87.\d ended with exit status 1; all others"
     assert re.match(ended, last)
-    assert last.endswith(f" --hosts {tmp_path / 'hosts'} --ssh {ssh} -- --resume {run}")
+    assert f" --hosts {tmp_path / 'hosts'} --ssh {ssh} -- --resume {run} --num-" in last
     assert_nothing_is_left(PORT)
 
 
@@ -311,3 +311,13 @@ def test_when_more_machines_pay_is_calculated():
     assert table.stdout.count("\n") == 2 + 6, table.stderr
     # Alone 128 / (60,000 / 16.6) = 35 ms; with two, half of that and 187 MB / 1.25 GB/s = 150 ms.
     assert "\n| the lecture's GPU | 10 Gbit/s | 0.21 | " in table.stdout
+
+
+@pytest.mark.parametrize(("threads", "each"), [("4", 1), ("1", 1), ("4,2", 1), ("8,1", 1)])
+def test_threads_are_divided_among_the_workers(monkeypatch, threads, each):
+    """OpenMP takes a list too: the threads of each level of nesting."""
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    monkeypatch.setattr(launch, "usable_cores", lambda: 2)
+    assert launch.threads_per_worker(2) == each
+    monkeypatch.setattr(launch, "usable_cores", lambda: 32)
+    assert launch.threads_per_worker(2) == int(threads.split(",")[0])

@@ -130,16 +130,37 @@ def test_symbol_is_mxnets_own_pair_of_files(small_run, small_data, capsys):
     assert all(Path(path).exists() for path in paths)
 
 
-def test_an_export_that_predicts_something_else_is_not_kept(small_run, small_data, monkeypatch):
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda logits: logits + 1e-3, "the same class for 70 of 70 test images, "),
+        (lambda logits: logits * np.nan, "the outputs for some test images are NaN or infinite"),
+        (lambda logits: logits[:, ::-1] * 1e-9, "the same class for "),
+    ],
+)
+def test_an_export_that_predicts_something_else_is_not_kept(
+    small_run, small_data, monkeypatch, change, why
+):
     def write_wrongly(net, recipe, folder):
         predict = formats.write_symbol(net, recipe, folder)
-        return lambda images, X: predict(images, X) + 1e-3
+        return lambda images, X: change(predict(images, X))
 
     before = sorted(small_run.iterdir())
     monkeypatch.setitem(formats.WRITERS, "symbol", write_wrongly)
-    with pytest.raises(RunError, match="^not exported: the same class for 70 of 70 test images, "):
+    with pytest.raises(RunError, match=f"^not exported: {why}"):
         formats.export(small_run, "symbol", num_workers=0)
     assert sorted(small_run.iterdir()) == before
+
+
+def test_a_net_whose_outputs_are_all_nan_is_not_exported(small_data, monkeypatch):
+    """The difference of NaN and NaN is not more than any number."""
+    _, evaluations = load_data(LECTURE, RunOptions(num_workers=0))
+
+    def nan(X):
+        return mx.nd.ones((len(X), 10)) * np.nan
+
+    with pytest.raises(RunError, match="are NaN or infinite"):
+        formats.compare(nan, lambda images, X: nan(X).asnumpy(), evaluations["test_accuracy"])
 
 
 def test_onnx_without_its_packages_names_the_extra(small_run, small_data, monkeypatch):
