@@ -15,7 +15,9 @@ Arrays = Tuple[Tuple[np.ndarray, np.ndarray], Tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set. To add one, write a module with such a record, and add it to `DATA_SETS`.
+    """A data set. To add one, write a module with such a record.
+
+    Then add the record to `DATA_SETS` in ``d2l_alexnet/data/__init__.py``.
 
     Parameters
     ----------
