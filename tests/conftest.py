@@ -163,9 +163,10 @@ def processes_in_group(group):
     return members
 
 
-def obey_ctrl_c():
-    """Heed SIGINT, also where the tests run in the background of a shell that has it ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def heed_signals():
+    """Heed SIGINT and SIGHUP, also where a shell or nohup has the tests ignore them."""
+    for signum in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_DFL)
 
 
 @pytest.fixture
@@ -178,7 +179,7 @@ def command(preloaded):
             process = subprocess.Popen(
                 [*wrapper, sys.executable, *map(str, arguments)],
                 start_new_session=True,
-                preexec_fn=obey_ctrl_c,
+                preexec_fn=heed_signals,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,

@@ -143,7 +143,8 @@ def become(request, out, err, status):
         os.dup2(descriptor, standard)
         os.close(descriptor)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
-    for signum in (signal.SIGINT, signal.SIGTERM):  # also where a shell had them ignored
+    # Also where a shell or nohup has them ignored.
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return request["arguments"]
