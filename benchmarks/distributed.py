@@ -90,7 +90,7 @@ def measure(args: argparse.Namespace, shape: tuple[int, int] | None) -> dict[str
 
 
 def name_of(shape: tuple[int, int] | None) -> str:
-    """Give a contestant's name."""
+    """Return a contestant's name."""
     return "{} workers, {} servers".format(*shape) if shape else "one process"
 
 

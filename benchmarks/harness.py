@@ -76,7 +76,7 @@ class Contestant:
 
 
 def pytorch_python() -> Path:
-    """Give the Python of a virtual environment with PyTorch; make the environment if necessary.
+    """Return the Python of a virtual environment with PyTorch; make the environment if necessary.
 
     PyTorch 2 cannot be installed beside the package, because GluonCV then refuses to be imported.
     """

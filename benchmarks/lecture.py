@@ -49,7 +49,7 @@ def make_batch(args: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def context(args: argparse.Namespace) -> Any:
-    """Give the context that was asked for."""
+    """Return the context that was asked for."""
     return mx.gpu() if args.ctx == "gpu" else mx.cpu()
 
 

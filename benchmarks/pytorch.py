@@ -37,12 +37,12 @@ def build_net(args: argparse.Namespace) -> nn.Module:
 
 
 def device(args: argparse.Namespace) -> torch.device:
-    """Give the device that was asked for."""
+    """Return the device that was asked for."""
     return torch.device("cuda" if args.ctx == "gpu" else "cpu")
 
 
 def memory_format(args: argparse.Namespace) -> torch.memory_format:
-    """Give the memory format that was asked for."""
+    """Return the memory format that was asked for."""
     return torch.channels_last if args.channels_last else torch.contiguous_format
 
 

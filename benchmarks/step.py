@@ -37,7 +37,7 @@ def multiply_adds(kind: str, resize: int) -> int:
 
 
 def best_rate(measured: Sequence[Sequence[dict[str, float]]]) -> tuple[str, float]:
-    """Give the fastest matrix product, and its median rate in multiply-adds/s."""
+    """Return the fastest matrix product, and its median rate in multiply-adds/s."""
     rates: dict[str, float] = {}
     for rounds in measured:
         for name in rounds[0]:

@@ -61,11 +61,10 @@ def add_flags(parser: Any, options: type, *names: str, defaults: bool = True) ->
     """
     for field in dataclasses.fields(options):
         if "help" in field.metadata and (not names or field.name in names):
-            flag = field.metadata["flag"] or "--" + field.name.replace("_", "-")
             settings = _argument(field)
             if defaults and field.default not in (None, False):
                 settings["help"] += f" (default: {field.default})"
-            add_flag(parser, flag, dest=field.name, **settings)
+            add_flag(parser, _flag(field), dest=field.name, **settings)
 
 
 def pop_options(given: dict[str, Any], options: type) -> Any:
@@ -75,7 +74,7 @@ def pop_options(given: dict[str, Any], options: type) -> Any:
 
 
 def _argument(field: dataclasses.Field) -> dict[str, Any]:
-    """Give the settings of argparse for a field."""
+    """Return the settings of argparse for a field."""
     default, limits = field.default, dict(field.metadata)
     text = limits.pop("help")
     limits.pop("flag")
@@ -94,9 +93,13 @@ def flags_of(options: Any, *names: str) -> list[str]:
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if field.name in names and value != field.default:
-            flag = field.metadata["flag"] or "--" + field.name.replace("_", "-")
-            flags += [flag] if isinstance(value, bool) else [flag, str(value)]
+            flags += [_flag(field)] if isinstance(value, bool) else [_flag(field), str(value)]
     return flags
+
+
+def _flag(field: dataclasses.Field) -> str:
+    """Return the flag of a field: --num-workers for num_workers, if no other is declared."""
+    return field.metadata["flag"] or "--" + field.name.replace("_", "-")
 
 
 def not_empty(text: str) -> str:
@@ -184,7 +187,7 @@ class Output:
 
 
 def status_of(error: BaseException) -> int:
-    """Give the exit status that an exception ends a command with."""
+    """Return the exit status that an exception ends a command with."""
     if isinstance(error, Interrupted):
         return 128 + error.signum
     if isinstance(error, KeyboardInterrupt):

@@ -57,7 +57,7 @@ def reduce_on_plateau(
     patience: int = 10,
     threshold: float = 1e-4,
 ) -> float:
-    """Give the learning rate of the next epoch: cut when an accuracy has stopped rising.
+    """Return the learning rate of the next epoch: it is cut when an accuracy has stopped rising.
 
     This is PyTorch's ReduceLROnPlateau as the second lecture uses it (mode "max", relative
     threshold). It has no state: the rate follows from the history, so a resumed run has the same.

@@ -147,7 +147,7 @@ def _run(
         use_mixed_precision(ctx)
     net = build_net(recipe)
     train_iter, eval_iters = load(recipe, options, ctx, group)
-    own_folder = own(recipe, options, group, resumed)
+    own_folder = lock_folder(recipe, options, group, resumed)
     enough_memory = devices.explain_out_of_memory(ctx[0], recipe.batch_size)
     loaders = [train_iter, *eval_iters.values()]
     with closing(loaders), own_folder as run, StopRequest() as stop, enough_memory:
@@ -160,19 +160,19 @@ def _run(
             )
             return training.state.history
         group.broadcast_weights(training.trainer)
-        called: list[Callback] = []
+        active: list[Callback] = []
         if group.is_main:
             workers = len(train_iter.workers)
             write_settings(run, training.recipe, options, ctx, workers, group.size)
             announce(recipe, ctx, why, run)
-            called = all_callbacks(run, options, callbacks, stop)
-        history = fit(training, train_iter, eval_iters, called)
+            active = all_callbacks(run, options, callbacks, stop)
+        history = fit(training, train_iter, eval_iters, active)
     if options.explain_gap:
         print(gap.explain(history))
     return history
 
 
-def own(
+def lock_folder(
     recipe: Recipe, options: RunOptions, group: SingleProcess, resumed: bool
 ) -> contextlib.AbstractContextManager[Path]:
     """Return a context manager that locks the run folder; only the first process has one."""

@@ -113,7 +113,7 @@ class RandomTransform(Transform):
         return as_nd(np.stack(cropped)), y
 
     def resize_and_crop(self, X: Any) -> Any:
-        """Give a batch back as it is: `batchify` has resized and cropped it."""
+        """Return a batch as it is: `batchify` has resized and cropped it."""
         return X
 
 

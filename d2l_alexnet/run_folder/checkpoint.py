@@ -190,8 +190,9 @@ def _read_array(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[str, np.n
 def _broadcast(net: Any, trainer: Any, state: State, group: SingleProcess) -> State:
     """Send the first process's state and arrays to all processes of a group."""
     state = State(**group.broadcast_object(lambda: asdict(state)))
+    has_arrays = group.broadcast_object(lambda: bool(_optimizer_states(trainer, 0)))
     for device in range(len(trainer._updaters)):
-        if state.steps and not group.is_main:
+        if has_arrays and not group.is_main:
             _make_optimizer_states(trainer, device)
         for array in _named_arrays(net, trainer, device).values():
             group.broadcast(array)

@@ -76,17 +76,18 @@ def created(recipe: Recipe, out: str | Path | None = None) -> Iterator[Path]:
 
 
 def _new_name(folder: Path) -> Path:
-    """Create a folder under a name that no other run has."""
+    """Create a folder, with a number after its name if another run has that name."""
+    new = folder
     for number in itertools.count(2):
         try:
-            folder.mkdir(parents=True)
+            new.mkdir(parents=True)
         except FileExistsError:
-            folder = folder.with_name(f"{folder.name.partition('_')[0]}_{number}")
+            new = folder.with_name(f"{folder.name}_{number}")
         except OSError as error:
-            raise InputError(f"--out {folder}: cannot write there ({error.strerror})") from error
+            raise InputError(f"--out {new}: cannot write there ({error.strerror})") from error
         else:
             break
-    return folder
+    return new
 
 
 @contextlib.contextmanager

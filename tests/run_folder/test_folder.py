@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import os
 import time
 
@@ -12,9 +13,10 @@ from d2l_alexnet.run_folder import folder
 def test_two_runs_of_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(time, "strftime", lambda _: "20261125-120000")
+    recipe = dataclasses.replace(QUICK, name="my_own")
     with contextlib.ExitStack() as stack:
-        names = [stack.enter_context(folder.created(QUICK)).name for _ in range(3)]
-    assert names == [f"quick-20261125-120000{end}" for end in ("", "_2", "_3")]
+        names = [stack.enter_context(folder.created(recipe)).name for _ in range(3)]
+    assert names == [f"my_own-20261125-120000{end}" for end in ("", "_2", "_3")]
 
 
 def test_a_run_that_begins_meanwhile_is_left_alone(tmp_path):
