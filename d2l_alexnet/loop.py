@@ -121,7 +121,7 @@ def train_batch(training: Training, X: Any, y: Any) -> Any:
             autograd.backward(scaled)  # of the sum of all losses
     sums = [training.measure(l, y_hat, y) for l, y_hat, y in zip(ls, y_hats, ys)]
     trainer.step(training.recipe.batch_size)
-    average_over_devices(training.statistics)
+    average_statistics(training)
     return training.group.all_reduce(sum_over_devices(sums))
 
 
@@ -141,23 +141,20 @@ def _with_callback(training: Training, key: str, data_iter: Any, callback: Callb
     callback.on_test_end(training)
 
 
-def average_over_devices(statistics: Iterable[tuple[Any, Any]]) -> None:
-    """Give all devices the mean of their running statistics of batch normalization.
+def average_statistics(training: Training) -> None:
+    """Give all devices of all processes the mean of their running statistics of batch normalization.
 
     Each device has updated them from its own part of the batch. With the mean, every device tests
-    the same net, and a checkpoint holds one value.
-
-    Parameters
-    ----------
-    statistics : iterable of (mxnet.gluon.Parameter, mxnet.gluon.Parameter)
-        See `d2l_alexnet.state.running_statistics`.
+    the same net, and a checkpoint holds one value. It is done in every step, because a checkpoint
+    can be saved after any step.
     """
-    for statistic, gamma in statistics:
+    for statistic, gamma in training.statistics:
         # MXNet updates a statistic in the backward pass, and its engine does not know that. Adding
         # zeros made from a gradient of the same layer makes it wait for the backward pass.
         pairs = zip(statistic.list_data(), gamma.list_grad())
         values = [value + gradient.zeros_like() for value, gradient in pairs]
-        mean = sum_over_devices(values) / len(values)
+        total = training.group.all_reduce(sum_over_devices(values))
+        mean = total / (len(values) * training.group.size)
         for device in statistic.list_data():
             mean.copyto(device)
 

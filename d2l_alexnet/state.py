@@ -82,7 +82,7 @@ class Training:
         Measures a batch on the device: `d2l_alexnet.metrics.loss_and_correct`, or more.
     loss : mxnet.gluon.loss.Loss
     statistics : list of tuple
-        If there are several devices, what `running_statistics` gives.
+        If there are several devices or processes, what `running_statistics` gives.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Training:
         self.measure = split_net.measure if split_net else loss_and_correct
         self.loss = gluon.loss.SoftmaxCrossEntropyLoss()
         self.loss.hybridize(static_alloc=True, static_shape=True)
-        self.statistics = running_statistics(net) if len(ctx) > 1 else []
+        self.statistics = running_statistics(net) if len(ctx) * group.size > 1 else []
         self._epoch_start = 0.0
         self._in_state = 0  # steps whose sums `state` has
 

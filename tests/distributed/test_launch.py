@@ -16,11 +16,14 @@ from kill_and_resume import result, write_small_run
 
 from d2l_alexnet.distributed import launch, rendezvous
 from d2l_alexnet.errors import InputError
+from d2l_alexnet.evaluate import evaluate
+from d2l_alexnet.history import read_history
 
 pytestmark = pytest.mark.slow
 
-# The lecture's net, and a net that takes steps of milliseconds. Without dropout, because each
-# worker has its own random numbers. With momentum, because a resumed run needs it.
+# The lecture's net, a net that takes steps of milliseconds, and a net with batch normalization.
+# Without dropout, because each worker has its own random numbers. With momentum, because a resumed
+# run needs it.
 NETS = """
 from dataclasses import replace
 import mxnet as mx
@@ -37,6 +40,7 @@ nets.NETS["small"] = small_net
 new = dict(dropout=0.0, optimizer_params=dict(momentum=0.9))
 recipes.RECIPES["lecture"] = replace(recipes.LECTURE, **new)
 recipes.RECIPES["quick"] = replace(recipes.LECTURE, net="small", **new)
+recipes.RECIPES["normalized"] = replace(recipes.LECTURE, net="convnet_cifar10", **new)
 """
 SLOW_STEPS = """
 import time
@@ -57,6 +61,7 @@ cli.run(launch.main)
 """
 SETTINGS = ["--epochs", 2, "--batch-size", 24, "--num-workers", 1]
 SMALL = ["--recipe", "quick", "--resize", 28, *SETTINGS]
+NORMALIZED = ["--recipe", "normalized", "--resize", 32, *SETTINGS]
 ALEXNET = ["--recipe", "lecture", "--resize", 67, "--train-size", 48, *SETTINGS, "--epochs", 1]
 ONE_THREAD = dict(OMP_NUM_THREADS="1")  # another number may round otherwise
 PORT = "19876"
@@ -73,7 +78,8 @@ def small_run(tmp_path_factory, fashion_mnist):
 def one_process(small_run, tmp_path_factory):
     """Run one process with each net on one device and on two; give the folders by both."""
     folders, processes = {}, []
-    for name, settings in (("small", SMALL), ("alexnet", ALEXNET)):
+    runs = dict(small=SMALL, normalized=NORMALIZED, alexnet=ALEXNET)
+    for name, settings in runs.items():
         commands = []
         for devices, ctx in ((1, "cpu"), (2, "cpu:0,1")):
             folders[name, devices] = tmp_path_factory.mktemp("one_process") / "run"
@@ -83,7 +89,7 @@ def one_process(small_run, tmp_path_factory):
         processes.append(
             subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **ONE_THREAD})
         )
-    assert [process.wait() for process in processes] == [0, 0]
+    assert [process.wait() for process in processes] == [0, 0, 0]
     return folders
 
 
@@ -178,9 +184,12 @@ def test_the_death_of_any_process_ends_all(start, tmp_path, role, name):
     assert_nothing_is_left(port)
 
 
-def test_ctrl_c_saves_the_run_and_it_can_be_resumed(start, small_run, one_process, tmp_path):
+def test_ctrl_c_saves_the_run_and_it_can_be_resumed(
+    start, small_run, one_process, tmp_path, small_data
+):
+    """Batch normalization has one running average for all workers, tested, saved and resumed."""
     port, slow = str(launch.free_port()), small_run.replace(RUN, SLOW_STEPS + RUN)
-    process = start("--port", port, "--", *SMALL, "--out", tmp_path / "run", code=slow)
+    process = start("--port", port, "--", *NORMALIZED, "--out", tmp_path / "run", code=slow)
     read_until(process, "Run folder: ")
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[0]
@@ -192,7 +201,10 @@ def test_ctrl_c_saves_the_run_and_it_can_be_resumed(start, small_run, one_proces
     process = start(*shape.split(), "--", *arguments.split())
     said = process.communicate(timeout=300)[0]
     assert process.returncode == 0, said
-    assert result(tmp_path / "run") == result(one_process["small", 2])
+    assert result(tmp_path / "run") == result(one_process["normalized", 2])
+    evaluation = evaluate(tmp_path / "run", ctx="cpu", num_workers=0)
+    *_, row = read_history(tmp_path / "run" / "history.jsonl")
+    assert evaluation.correct / len(evaluation.labels) == row["test_accuracy"]
 
 
 @pytest.fixture
