@@ -17,6 +17,10 @@ from d2l_alexnet.recipes import Recipe
 # What is summed over the images of an epoch while the net learns from them.
 MEASURED = ("loss", "running_train_accuracy", "running_train_accuracy_in_predict_mode")
 
+# The state of MXNet's LossScaler: the scale of the next step, the one after it, and the number of
+# steps since the scale was changed.
+LOSS_SCALER = ("loss_scale", "next_loss_scale", "unskipped")
+
 
 @dataclass
 class State:
@@ -40,6 +44,12 @@ class State:
         Rows of the finished epochs, see `d2l_alexnet.history`.
     losses : list of float
         The mean loss of each batch since the beginning.
+    skipped : int
+        Steps since the beginning that changed no weight, because a gradient overflowed in float16.
+        They are no steps of the optimizer: neither Adam's bias correction nor the schedule of the
+        learning rate may count an update that was not made.
+    loss_scaler : dict of str to float
+        How losses are scaled for float16, see `LOSS_SCALER`; empty in float32.
     """
 
     steps: int = 0
@@ -51,6 +61,8 @@ class State:
     seconds_waiting: float = 0.0
     history: list[dict] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    skipped: int = 0
+    loss_scaler: dict[str, float] = field(default_factory=dict)
 
 
 class Training:
@@ -138,13 +150,21 @@ class Training:
         self.state.sums, self.state.images = self.running.sums.tolist(), self.running.images
         self.state.losses = self.state.losses + self.running.batch_means
         self.running.batch_means = []
+        self.state.skipped = self.state.steps - self.trainer.optimizer.num_update
+        self.state.loss_scaler = loss_scaler_of(self.trainer)
         self.state.seconds, self._in_state = self.seconds, self.state.steps
 
     def finish_epoch(self, row: dict) -> None:
         """Add a row to the history, and go on to the beginning of the next epoch."""
         state = self.state
-        history = [*state.history, row]
-        self.state = State(state.steps, state.epoch + 1, history=history, losses=state.losses)
+        self.state = State(
+            steps=state.steps,
+            epoch=state.epoch + 1,
+            history=[*state.history, row],
+            losses=state.losses,
+            skipped=state.skipped,
+            loss_scaler=state.loss_scaler,
+        )
 
     def check_finite(self) -> None:
         """Raise `RunError` when the loss is infinite or not a number."""
@@ -165,3 +185,18 @@ def running_statistics(net: Any) -> list[tuple[Any, Any]]:
         for name, parameter in parameters.items()
         if "_running_" in name
     ]
+
+
+def loss_scaler_of(trainer: Any) -> dict[str, float]:
+    """Read the state of a trainer's loss scaler; it is empty in float32, which has none."""
+    scaler = getattr(trainer, "_amp_loss_scaler", None)
+    return {name: getattr(scaler, f"_{name}") for name in LOSS_SCALER} if scaler else {}
+
+
+def restore_counters(trainer: Any, state: State) -> None:
+    """Give a trainer the number of its updates, and its loss scaler the scale of a saved state."""
+    trainer.optimizer.begin_num_update = state.steps - state.skipped
+    trainer.optimizer.num_update = state.steps - state.skipped
+    scaler = getattr(trainer, "_amp_loss_scaler", None)
+    if scaler and state.loss_scaler:  # version 0.1.0 did not save it
+        vars(scaler).update({f"_{name}": state.loss_scaler[name] for name in LOSS_SCALER})

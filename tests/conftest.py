@@ -121,10 +121,10 @@ def run(preloaded):
 def python():
     """Run a piece of Python in a new process; give the finished process."""
 
-    def run_code(code, **environment):
+    def run_code(code, *arguments, **environment):
         inherited = {name: os.environ[name] for name in os.environ if name != "OMP_NUM_THREADS"}
         return subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-c", code, *arguments],
             capture_output=True,
             text=True,
             timeout=120,

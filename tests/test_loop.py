@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -7,7 +9,9 @@ from d2l_alexnet.callbacks.base import Callback
 from d2l_alexnet.data.load import load_data_fashion_mnist
 from d2l_alexnet.loop import seeds_of_step, train_epoch
 from d2l_alexnet.recipes import LECTURE
-from d2l_alexnet.state import Training
+from d2l_alexnet.run_folder import checkpoint
+from d2l_alexnet.state import LOSS_SCALER, Training
+from d2l_alexnet.train import resume, train
 
 
 def test_one_epoch_is_the_lectures_arithmetic(small_data):
@@ -111,3 +115,87 @@ def test_scaling_the_loss_for_float16_does_not_scale_what_is_learnt(python):
     plain, scaled = (line.split()[1:] for line in done.stdout.splitlines())
     assert [float(x) for x in scaled] == pytest.approx([float(x) for x in plain], rel=1e-5)
     assert len(set(plain[6:])) > 3
+
+
+SKIPPED = """
+import sys
+import numpy as np
+import d2l_alexnet
+import mxnet as mx
+from dataclasses import replace
+from mxnet.contrib import amp
+from d2l_alexnet.build import make_trainer
+from d2l_alexnet.loop import train_batch
+from d2l_alexnet.recipes import LECTURE
+from d2l_alexnet.run_folder import checkpoint
+from d2l_alexnet.state import Training
+
+amp.init()
+recipe = replace(LECTURE, dtype="float16", batch_size=4, optimizer="adam", decay=True)
+X, y = mx.nd.array([[0], [1], [2], [1]]), mx.nd.array([1, 2, 3, 4])
+
+def begin():
+    with mx.name.NameManager():  # the same names, by which a checkpoint knows the weights
+        net = mx.gluon.nn.HybridSequential()
+        net.add(mx.gluon.nn.Embedding(3, 10), mx.gluon.nn.Flatten())  # no layer that AMP changes
+    net.initialize(mx.init.One())
+    training = Training(net, make_trainer(net, recipe, steps=40), recipe, 0, [mx.cpu()])
+    training.loss = lambda y_hat, y, loss=training.loss: 64 * loss(y_hat, y)
+    training.trainer._amp_loss_scaler._scale_seq_len = 4  # doubles the scale after four steps
+    return training
+
+def take(training, steps):
+    training.start_epoch()
+    for _ in range(steps):
+        training.running.add(4, train_batch(training, X, y))
+        training.state.steps += 1
+    training.synchronize()
+
+def show(training):
+    weights = training.net[0].weight.data().asnumpy()
+    state = training.state
+    print(state.skipped, training.trainer.optimizer.num_update, training.trainer.learning_rate,
+          *state.loss_scaler.values(), *weights.ravel())
+
+# Gradients times this overflow even float32: steps are skipped until it has been halved enough.
+undisturbed = begin()
+scaler = undisturbed.trainer._amp_loss_scaler
+scaler._loss_scale = scaler._next_loss_scale = 2.0**124
+for steps in (2, 4, 6):
+    take(undisturbed, steps)
+    checkpoint.save(sys.argv[1], undisturbed.net, undisturbed.trainer, undisturbed.state)
+    resumed = begin()
+    resumed.state, _ = checkpoint.load(sys.argv[1], resumed.net, resumed.trainer)
+    for training in (undisturbed, resumed):
+        show(training)
+    if steps == 2:
+        from_the_first = resumed
+take(from_the_first, 10)
+show(from_the_first)
+"""
+
+
+def test_steps_that_float16_skips_are_counted_and_the_scale_is_resumed(python, tmp_path):
+    """On a CPU, where the loss scaler is the real one and the arithmetic itself stays float32."""
+    done = python(SKIPPED, str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    lines = [[float(word) for word in line.split()] for line in done.stdout.splitlines()]
+    *pairs, resumed_at_2 = lines
+    assert pairs[0::2] == pairs[1::2]
+    assert resumed_at_2 == pairs[-1]
+    skipped, updates, scales = zip(*((line[0], line[1], line[3]) for line in pairs[0::2]))
+    assert (skipped[0], updates[0]) == (2, 0)  # saved when every step had been skipped
+    assert [a + b for a, b in zip(skipped, updates)] == [2, 6, 12]
+    assert updates[-1] > 4
+    assert scales[0] > scales[1]
+
+
+@pytest.mark.skipif(mx.context.num_gpus() == 0, reason="needs a GPU")
+def test_a_run_in_float16_can_be_resumed(small_data, tmp_path):
+    recipe = replace(LECTURE, resize=67, batch_size=128, num_epochs=2, dtype="float16")
+    settings = dict(out=tmp_path, ctx="gpu", num_workers=0)
+    train(replace(recipe, num_epochs=1), **settings)
+    history = resume(tmp_path, dict(num_epochs=2), ctx="gpu", num_workers=0)
+    state, _ = checkpoint.read(checkpoint.find(tmp_path)[0])
+    assert len(history) == 2
+    assert set(state.loss_scaler) == set(LOSS_SCALER)

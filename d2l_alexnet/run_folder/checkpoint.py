@@ -23,7 +23,7 @@ from d2l_alexnet.distributed.process_group import SINGLE_PROCESS, SingleProcess
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.run_folder.folder import writing
 from d2l_alexnet.run_folder.params import check_weights
-from d2l_alexnet.state import State
+from d2l_alexnet.state import State, restore_counters
 
 KEPT = 2
 STATE = "state"
@@ -196,7 +196,7 @@ def _broadcast(net: Any, trainer: Any, state: State, group: SingleProcess) -> St
             _make_optimizer_states(trainer, device)
         for array in _named_arrays(net, trainer, device).values():
             group.broadcast(array)
-    _set_steps(trainer, state)
+    restore_counters(trainer, state)
     return state
 
 
@@ -214,11 +214,7 @@ def _restore(
             raise InputError(f"{path}: a checkpoint of another net or optimizer")
         for name, target in targets.items():
             mx.nd.array(arrays[name], dtype=target.dtype).copyto(target)
-    _set_steps(trainer, state)
-
-
-def _set_steps(trainer: Any, state: State) -> None:
-    trainer.optimizer.begin_num_update = trainer.optimizer.num_update = state.steps
+    restore_counters(trainer, state)
 
 
 def _named_arrays(net: Any, trainer: Any, device: int) -> dict[str, Any]:
