@@ -142,7 +142,7 @@ def _with_callback(training: Training, key: str, data_iter: Any, callback: Callb
 
 
 def average_statistics(training: Training) -> None:
-    """Give all devices of all processes the mean of their running statistics of batch normalization.
+    """Give all devices of all processes the mean of their running averages of batch normalization.
 
     Each device has updated them from its own part of the batch. With the mean, every device tests
     the same net, and a checkpoint holds one value. It is done in every step, because a checkpoint
