@@ -42,15 +42,17 @@ recipes.RECIPES["lecture"] = replace(recipes.LECTURE, **new)
 recipes.RECIPES["quick"] = replace(recipes.LECTURE, net="small", **new)
 recipes.RECIPES["normalized"] = replace(recipes.LECTURE, net="convnet_cifar10", **new)
 """
-SLOW_STEPS = """
+# The first worker does not go past its second step before it is signalled.
+UNTIL_SIGNALLED = """
 import time
-from d2l_alexnet import loop
+from d2l_alexnet.callbacks.checkpointer import Checkpointer
 
-def slow_step(*arguments, step=loop.train_batch):
-    time.sleep(0.5)
-    return step(*arguments)
+def wait(self, training, on_batch_end=Checkpointer.on_batch_end):
+    while training.state.steps == 2 and not self.stop.signum:
+        time.sleep(0.01)
+    on_batch_end(self, training)
 
-loop.train_batch = slow_step
+Checkpointer.on_batch_end = wait
 """
 RUN = "cli.run(train.main)"
 LAUNCH = """
@@ -64,7 +66,7 @@ SMALL = ["--recipe", "quick", "--resize", 28, *SETTINGS]
 NORMALIZED = ["--recipe", "normalized", "--resize", 32, *SETTINGS]
 ALEXNET = ["--recipe", "lecture", "--resize", 67, "--train-size", 48, *SETTINGS, "--epochs", 1]
 ONE_THREAD = dict(OMP_NUM_THREADS="1")  # another number may round otherwise
-PORT = "19876"
+MARK = "PS_TEST"  # in the environment of all processes of a launch; the launcher sends it over ssh
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +96,19 @@ def one_process(small_run, tmp_path_factory):
 
 
 @pytest.fixture
-def start(small_run, command):
+def mark(tmp_path):
+    """What the processes of this test have in their environment, and no others."""
+    return str(tmp_path)
+
+
+@pytest.fixture
+def start(small_run, command, mark):
     """Start a small run of several processes, or other code instead of the training."""
 
     def launch_small(*arguments, code=small_run):
         launch_code = LAUNCH.format(code=repr(["-c", code]))
-        return command("-c", launch_code, *arguments, env={**os.environ, **ONE_THREAD})
+        environment = {**os.environ, **ONE_THREAD, MARK: mark}
+        return command("-c", launch_code, *arguments, env=environment)
 
     return launch_small
 
@@ -118,8 +127,8 @@ def assert_close(folder, expected):
         assert row == pytest.approx(expected_row, abs=0.02)  # one image in 70 on the edge
 
 
-def processes_of(port):
-    """Find the processes of a distributed run by the scheduler's port: role and number → ids."""
+def processes_of(mark):
+    """Find the processes of a test's distributed runs: role and number → ids."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
@@ -128,7 +137,7 @@ def processes_of(port):
             state = (path.parent / "stat").read_text().rpartition(")")[2].split()[0]
         except OSError:  # it has just ended, or is another user's
             continue
-        if variables.get(rendezvous.PORT) == port and state != "Z":
+        if variables.get(MARK) == mark and rendezvous.ROLE in variables and state != "Z":
             name = variables[rendezvous.ROLE] + variables.get(rendezvous.RANK, "")
             found.setdefault(name, []).append(int(path.parent.name))
     return found
@@ -143,10 +152,10 @@ def read_until(process, text):
     raise AssertionError(said)
 
 
-def assert_nothing_is_left(port):
-    deadline = time.monotonic() + 60
-    while processes_of(port):
-        assert time.monotonic() < deadline, processes_of(port)
+def assert_nothing_is_left(mark):
+    deadline = time.monotonic() + 300
+    while processes_of(mark):
+        assert time.monotonic() < deadline, processes_of(mark)
         time.sleep(0.1)
 
 
@@ -168,36 +177,35 @@ def test_several_workers_learn_what_one_does(start, one_process, tmp_path, worke
 @pytest.mark.parametrize(
     ("role", "name"), [("worker1", "worker 1"), ("server", "server 0"), ("scheduler", "scheduler")]
 )
-def test_the_death_of_any_process_ends_all(start, tmp_path, role, name):
-    port = str(launch.free_port())
+def test_the_death_of_any_process_ends_all(start, mark, tmp_path, role, name):
     many = ("--epochs", 1000, "--out", tmp_path / "run")
-    process = start("--port", port, "--", *SMALL, *many)
+    process = start("--", *SMALL, *many)
     read_until(process, "epoch 1, loss ")
-    os.kill(min(processes_of(port)[role]), signal.SIGKILL)
-    said = process.communicate(timeout=60)[0]
+    os.kill(min(processes_of(mark)[role]), signal.SIGKILL)
+    said = process.communicate(timeout=300)[0]
     assert process.returncode == 1
     assert said.splitlines()[-1] == (
         f"d2l_alexnet: {name} on localhost was killed by SIGKILL; all others were ended; "
         "to resume: python -m d2l_alexnet.distributed.launch --workers 2 --servers 1 -- "
         f"--resume {tmp_path / 'run'} --num-workers 1"
     )
-    assert_nothing_is_left(port)
+    assert_nothing_is_left(mark)
 
 
 def test_ctrl_c_saves_the_run_and_it_can_be_resumed(
-    start, small_run, one_process, tmp_path, small_data
+    start, mark, small_run, one_process, tmp_path, small_data
 ):
     """Batch normalization has one running average for all workers, tested, saved and resumed."""
-    port, slow = str(launch.free_port()), small_run.replace(RUN, SLOW_STEPS + RUN)
-    process = start("--port", port, "--", *NORMALIZED, "--out", tmp_path / "run", code=slow)
+    waiting = small_run.replace(RUN, UNTIL_SIGNALLED + RUN)
+    process = start("--", *NORMALIZED, "--out", tmp_path / "run", code=waiting)
     read_until(process, "Run folder: ")
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate(timeout=300)[0]
     assert process.returncode == 130, said
     shape, arguments = re.search(
         r": stopped; to resume: python -m d2l_alexnet.distributed.launch (.*) -- (.*)\n$", said
     ).groups()
-    assert_nothing_is_left(port)
+    assert_nothing_is_left(mark)
     process = start(*shape.split(), "--", *arguments.split())
     said = process.communicate(timeout=300)[0]
     assert process.returncode == 0, said
@@ -211,7 +219,7 @@ def test_ctrl_c_saves_the_run_and_it_can_be_resumed(
 def two_hosts(tmp_path):
     """Make two network namespaces with a link; give their addresses, ssh to them, and a cutter."""
     names = [f"d2l-{os.getpid()}-{letter}" for letter in "ab"]
-    addresses = ["10.213.87.1", "10.213.87.2"]
+    addresses = ["192.0.2.1", "192.0.2.2"]  # no host has one of these (RFC 5737)
     setup = [
         *(f"ip netns add {name}" for name in names),
         "ip -n {} link add veth type veth peer name veth netns {}".format(*names),
@@ -231,10 +239,10 @@ def two_hosts(tmp_path):
             os.system(f"ip netns del {name} 2>/dev/null")
 
 
-def test_a_link_that_goes_down_is_noticed(two_hosts, start, tmp_path):
+def test_a_link_that_goes_down_is_noticed(two_hosts, start, mark, tmp_path):
     addresses, ssh, cut = two_hosts
     (tmp_path / "hosts").write_text("# two of them\n" + "\n".join(addresses))
-    where = ["--hosts", tmp_path / "hosts", "--ssh", ssh, "--port", PORT]
+    where = ["--hosts", tmp_path / "hosts", "--ssh", ssh]
     for patience in (3, 60):  # a slow machine gets a second chance
         run = tmp_path / f"run{patience}"
         many = ["--epochs", 1000, "--patience", patience, "--out", run]
@@ -248,27 +256,36 @@ def test_a_link_that_goes_down_is_noticed(two_hosts, start, tmp_path):
     *_, reason, last = said.splitlines()
     assert f"] d2l_alexnet: timed out after {patience} s (--patience): " in reason
     assert reason.endswith("; check the hosts and the network")
-    ended = r"d2l_alexnet: worker \d on 10.213.87.\d ended with exit status 1; all others"
+    ended = r"d2l_alexnet: worker \d on 192.0.2.\d ended with exit status 1; all others"
     assert re.match(ended, last)
     assert f" --hosts {tmp_path / 'hosts'} --ssh {ssh} -- --resume {run} --num-" in last
-    assert_nothing_is_left(PORT)
+    assert_nothing_is_left(mark)
 
 
 EXCHANGE = """
-import time
+import threading
 import d2l_alexnet
 import mxnet as mx
 from d2l_alexnet.distributed.process_group import join
+from d2l_alexnet.distributed.watchdog import Watchdog
 from d2l_alexnet.options import DistributedOptions
 
-def slowly():
-    time.sleep(2.5)
+looks = threading.Semaphore(0)
+
+def slowly(timed_out=Watchdog._timed_out):
+    def look(self):
+        looks.release()
+        return timed_out(self)
+
+    Watchdog._timed_out = look
+    for _ in range(3):
+        looks.acquire()
     group.watchdog.patience = 60
     return dict(third=1 / 3, text="x" * 100_000)
 
 with join(DistributedOptions("dist_sync", patience=60)) as group:
     group.watchdog.reset(None)
-    group.watchdog.patience = 1
+    group.watchdog.patience = 0  # ends a worker whose timer is on when the watchdog looks
     assert group.broadcast_object(slowly) == dict(third=1 / 3, text="x" * 100_000)
     group.watchdog.patience = 60
     sums = [group.all_reduce(mx.nd.array([n, group.rank])) for n in range(300)]
@@ -278,13 +295,13 @@ with join(DistributedOptions("dist_sync", patience=60)) as group:
 
 def test_broadcast_object_has_no_time_limit_and_sums_keep_their_order(start):
     process = start("--servers", 2, code=EXCHANGE)
-    assert process.communicate(timeout=120)[0] == ""
+    assert process.communicate(timeout=300)[0] == ""
     assert process.returncode == 0
 
 
 def test_bad_input_of_the_training_ends_all_with_status_2(start, tmp_path):
     process = start("--", *SMALL, "--batch-size", 25, "--out", tmp_path / "run")
-    said = process.communicate(timeout=120)[0]
+    said = process.communicate(timeout=300)[0]
     assert process.returncode == 2
     assert "Traceback" not in said
     message = "--batch-size 25: a batch of 25 images cannot be split equally among 2 workers"

@@ -2,13 +2,16 @@
 
 import os
 import re
+import socket
 
 import pytest
 
-from d2l_alexnet.distributed import launch, rendezvous
+from d2l_alexnet.distributed import rendezvous
 from d2l_alexnet.errors import InputError
 
-PORT = str(launch.free_port())
+RESERVED = socket.socket()  # bound as long as the tests run, and nobody listens there
+RESERVED.bind(("127.0.0.1", 0))
+PORT = str(RESERVED.getsockname()[1])
 ENVIRONMENT = {
     rendezvous.ROLE: "worker",
     rendezvous.HOST: "127.0.0.1",
