@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import builtins
 import itertools
+import runpy
 import time
+from pathlib import Path
 from typing import Any
 
 import contestant
 import numpy as np
 
-for name in ("bool", "int", "float", "object"):  # NumPy 1.24 removed names that MXNet imports
-    setattr(np, name, getattr(builtins, name))
+# As a script: importing the package would also set the number of threads.
+ROOT = Path(__file__).parents[1]
+runpy.run_path(str(ROOT / "d2l_alexnet" / "runtime" / "old_modules.py"))["install"]()
 
 import mxnet as mx  # noqa: E402
 from mxnet import autograd, gluon  # noqa: E402

@@ -118,7 +118,9 @@ class DataLoader(gluon.data.DataLoader):
         **settings: Any,
     ) -> None:
         settings.update(last_batch=last_batch, batchify_fn=transform.batchify)
-        with blocked_signals():  # workers inherit this, so they work until the run is saved
+        # The workers are forked, whatever Python's default: see `runtime.old_modules`. They inherit
+        # the blocked signals, so they work until the run is saved.
+        with blocked_signals():
             super().__init__(dataset, batch_size, sampler=sampler, **settings)
         self.dataset, self.images = dataset, len(dataset)
         if last_batch == "discard":

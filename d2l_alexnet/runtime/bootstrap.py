@@ -15,9 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Iterable
 
-import numpy as np
-
-from d2l_alexnet.runtime import gpus
+from d2l_alexnet.runtime import gpus, old_modules
 from d2l_alexnet.runtime.cores import usable_cores
 
 PACKAGE = "d2l_alexnet"  # the name in each ImportError; see `prepare`
@@ -65,25 +63,13 @@ def prepare() -> None:
         return
     if importlib.util.find_spec("mxnet") is None:
         raise ImportError(CHOOSE_MXNET, name=PACKAGE)
-    restore_numpy_aliases()
+    old_modules.install()
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     load_system_libraries()
     if _installed("mxnet-cu112"):
         if _installed("mxnet"):
             raise ImportError(BOTH_MXNETS, name=PACKAGE)
         load_cuda_libraries()
-
-
-def restore_numpy_aliases() -> None:
-    """Define the four names that MXNet's import needs and NumPy 1.24 removed."""
-    if int(np.__version__.split(".")[0]) >= 2:
-        raise ImportError(
-            f"MXNet 1.9.1 needs NumPy 1, found {np.__version__}: pip install 'numpy<2'",
-            name=PACKAGE,
-        )
-    for name, builtin in dict(bool=bool, int=int, float=float, object=object).items():
-        if name not in vars(np):
-            setattr(np, name, builtin)
 
 
 def load_system_libraries() -> None:
