@@ -7,12 +7,15 @@ import MXNet. The import returns when the run is over.
 
 from __future__ import annotations
 
+import importlib.abc
+import importlib.util
 import os
 import signal
 import socket
 import sys
 import threading
-from typing import Mapping
+from pathlib import Path
+from typing import Any, Mapping
 
 from d2l_alexnet.errors import InputError
 
@@ -20,7 +23,10 @@ ROLE, HOST, PORT = "DMLC_ROLE", "DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT"  # the s
 WORKERS, SERVERS = "DMLC_NUM_WORKER", "DMLC_NUM_SERVER"
 NODE, RANK = "DMLC_NODE_HOST", "DMLC_RANK"  # optional: address of this process, rank of a worker
 CONTROL_PIPE = "D2L_CONTROL_PIPE"  # set if standard input is a pipe from the launcher
+SERVER_MODULE = "mxnet.kvstore.kvstore_server"  # MXNet's own; ours is used in its place
 ROLES = ("scheduler", "server", "worker")
+INTERFACE = "DMLC_INTERFACE"  # optional, in the place of NODE: the name of a network interface
+KUBERNETES = "DMLC_USE_KUBERNETES"  # if not 0, the scheduler listens at all its addresses
 HEARTBEAT = {"PS_HEARTBEAT_INTERVAL": "2"}  # seconds; ps-lite sends none by default
 
 
@@ -34,8 +40,13 @@ def prepare() -> None:
     except InputError as error:
         print(f"d2l_alexnet: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    for name in (HOST, NODE):
+        if os.environ.get(name):  # ps-lite can listen only where it is given an address
+            os.environ[name] = _address(name, os.environ[name])
     for name, value in HEARTBEAT.items():
         os.environ.setdefault(name, value)
+    if os.environ[ROLE] != "worker":
+        sys.meta_path.insert(0, _ServerFinder())
     if CONTROL_PIPE in os.environ:
         threading.Thread(target=_follow_control_pipe, daemon=True).start()
 
@@ -60,12 +71,16 @@ def check(environment: Mapping[str, str]) -> None:
     _whole(environment, SERVERS, 1)
     if RANK in environment:
         _whole(environment, RANK, 0, workers - 1)
-    _resolve(HOST, environment.get(HOST))
-    node = environment.get(NODE, "")
+    scheduler = _address(HOST, environment.get(HOST))
+    node, interface = environment.get(NODE), environment.get(INTERFACE)
     if node:
-        _bind(f"{NODE} {node}", node, 0)
+        _bind(f"{NODE} {node}", _address(NODE, node), 0)
+    elif interface and interface not in [name for _, name in socket.if_nameindex()]:
+        raise InputError(f"{INTERFACE}: {_found(interface)}, should be a network interface")
     if role == "scheduler":
-        _bind(f"{PORT} {port}", node, port)
+        anywhere = environment.get(KUBERNETES, "0") != "0"
+        setting = f"{HOST} {environment[HOST]}, {PORT} {port}"
+        _bind(setting, "" if anywhere else scheduler, port)
 
 
 def _found(value: str | None) -> str:
@@ -82,10 +97,10 @@ def _whole(
     return int(text)
 
 
-def _resolve(name: str, host: str | None) -> None:
-    """Make sure that a host has an address."""
+def _address(name: str, host: str | None) -> str:
+    """Find the IPv4 address of a host."""
     try:
-        socket.getaddrinfo(host or "no host", None)
+        return str(socket.getaddrinfo(host or "no host", None, socket.AF_INET)[0][4][0])
     except OSError as error:
         raise InputError(f"{name}: {_found(host)}, should be a host ({error.strerror})") from error
 
@@ -98,6 +113,16 @@ def _bind(setting: str, host: str, port: int) -> None:
             trial.bind((host, port))
     except OSError as error:
         raise InputError(f"{setting}: cannot listen there ({error.strerror})") from error
+
+
+class _ServerFinder(importlib.abc.MetaPathFinder):
+    """Let Python import our server when MXNet imports its own."""
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        if name == SERVER_MODULE:
+            server = Path(__file__).with_name("server.py")
+            return importlib.util.spec_from_file_location(name, server)
+        return None
 
 
 def _follow_control_pipe() -> None:

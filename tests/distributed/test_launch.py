@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -219,7 +220,7 @@ def test_ctrl_c_saves_the_run_and_it_can_be_resumed(
 def two_hosts(tmp_path):
     """Make two network namespaces with a link; give their addresses, ssh to them, and a cutter."""
     names = [f"d2l-{os.getpid()}-{letter}" for letter in "ab"]
-    addresses = ["192.0.2.1", "192.0.2.2"]  # no host has one of these (RFC 5737)
+    addresses = ["192.0.2.1", "192.0.2.2"]  # the namespaces have no other link
     setup = [
         *(f"ip netns add {name}" for name in names),
         "ip -n {} link add veth type veth peer name veth netns {}".format(*names),
@@ -297,6 +298,51 @@ def test_broadcast_object_has_no_time_limit_and_sums_keep_their_order(start):
     process = start("--servers", 2, code=EXCHANGE)
     assert process.communicate(timeout=300)[0] == ""
     assert process.returncode == 0
+
+
+UNINVITED = """
+import sys
+import time
+from pathlib import Path
+import d2l_alexnet
+import mxnet as mx
+from d2l_alexnet.distributed.process_group import join
+from d2l_alexnet.options import DistributedOptions
+
+folder = Path(sys.argv[-1])
+with join(DistributedOptions("dist_sync", patience=300)) as group:
+    if group.is_main:
+        # MXNet's own server unpickles it, which makes the folder, and then answers.
+        pickled = f"cposix\\nmkdir\\n(V{folder}\\ntR."
+        group.kvstore._send_command_to_servers(0, pickled)
+        print("sent", flush=True)
+        while not folder.with_name("go").exists():
+            time.sleep(0.01)
+    group.all_reduce(mx.nd.ones(1)).wait_to_read()
+"""
+
+
+def test_a_server_refuses_code_and_all_listen_only_where_they_were_told(start, mark, tmp_path):
+    process = start("--servers", 1, "--", tmp_path / "made", code=UNINVITED)
+    said = read_until(process, "] sent\n")
+    listening = {name: listening_at(*ids) for name, ids in processes_of(mark).items()}
+    (tmp_path / "go").touch()
+    said += process.communicate(timeout=300)[0]
+    assert process.returncode == 0, said
+    assert not (tmp_path / "made").exists()
+    assert said.count("[server 0] d2l_alexnet: refused command 0 from the network") == 1
+    assert said.count("\n") == 2
+    assert listening.keys() == {"scheduler", "server", "worker0", "worker1"}
+    assert set(map(tuple, listening.values())) == {("127.0.0.1",)}
+
+
+def listening_at(*ids):
+    """List the IPv4 addresses at which processes accept connections."""
+    fds = [fd for pid in ids for fd in Path(f"/proc/{pid}/fd").iterdir()]
+    sockets = {os.readlink(fd) for fd in fds if fd.is_symlink()}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    found = [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
+    return [socket.inet_ntoa(bytes.fromhex(each[:8])[::-1]) for each in found]
 
 
 def test_bad_input_of_the_training_ends_all_with_status_2(start, tmp_path):

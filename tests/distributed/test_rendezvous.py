@@ -47,7 +47,13 @@ def test_a_worker_without_the_others_does_not_wait_forever(python):
         (dict(DMLC_RANK="2"), "DMLC_RANK: found '2', should be a whole number from 0 to 1"),
         (dict(DMLC_PS_ROOT_URI="no.such."), "DMLC_PS_ROOT_URI: found 'no.such.', should be a host"),
         (dict(DMLC_PS_ROOT_URI=None), "DMLC_PS_ROOT_URI: not set, should be a host"),
-        (dict(DMLC_NODE_HOST="192.0.2.1"), "DMLC_NODE_HOST 192.0.2.1: cannot listen there"),
+        (dict(DMLC_NODE_HOST="240.0.0.1"), "DMLC_NODE_HOST 240.0.0.1: cannot listen there"),
+        (dict(DMLC_NODE_HOST="no.such."), "DMLC_NODE_HOST: found 'no.such.', should be a host"),
+        (dict(DMLC_INTERFACE="none0"), "DMLC_INTERFACE: found 'none0', should be a network"),
+        (
+            dict(DMLC_ROLE="scheduler", DMLC_PS_ROOT_URI="240.0.0.1"),
+            f"DMLC_PS_ROOT_URI 240.0.0.1, DMLC_PS_ROOT_PORT {PORT}: cannot listen there",
+        ),
     ],
 )
 def test_bad_settings_are_named(changes, message):
@@ -55,6 +61,12 @@ def test_bad_settings_are_named(changes, message):
     rendezvous.check(ENVIRONMENT)
     with pytest.raises(InputError, match=f"^{re.escape(message)}"):
         rendezvous.check(environment)
+
+
+def test_host_names_are_resolved_because_ps_lite_listens_only_at_addresses(python):
+    names = {rendezvous.HOST: "localhost", rendezvous.NODE: "localhost"}
+    code = f"import os, d2l_alexnet; print(*map(os.environ.get, {[*names]}))"
+    assert python(code, **{**ENVIRONMENT, **names}).stdout == "127.0.0.1 127.0.0.1\n"
 
 
 def test_bad_settings_end_a_process_before_mxnet_sees_them(run):
