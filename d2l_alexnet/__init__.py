@@ -12,15 +12,15 @@ from d2l_alexnet.runtime import bootstrap
 
 __version__ = "0.1.0"
 
-if "DMLC_ROLE" in os.environ:  # a process of a distributed run
-    # Imported only here. If it were already imported when MXNet is not found, runpy would print a
-    # traceback for `python -m d2l_alexnet.distributed.launch` instead of one line.
-    from d2l_alexnet.distributed import rendezvous
-
-    rendezvous.prepare()
 try:
     bootstrap.prepare()
 except ImportError as error:
     if Path(sys.argv[0]).name == "d2l-alexnet":  # one line, as `python -m d2l_alexnet` prints
         sys.exit(f"d2l_alexnet: {error}")
     raise
+if "DMLC_ROLE" in os.environ:  # a process of a distributed run
+    # Imported only here. If it were already imported when MXNet is not found, runpy would print a
+    # traceback for `python -m d2l_alexnet.distributed.launch` instead of one line.
+    from d2l_alexnet.distributed import rendezvous
+
+    rendezvous.prepare()  # after `bootstrap`, so that its server is found before MXNet's own
