@@ -140,6 +140,8 @@ def _run(
     new_lr: bool = False,
 ) -> list[dict]:
     """Load the data, build the net and train it: what `train` and `resume` have in common."""
+    kept = {name: getattr(options, name) for name in SAVED}
+    group.check_same(dict(vars(recipe), published=None, **kept))
     ctx, why = devices.choose_context(options.ctx)
     if options.tensorboard:
         import_tensorboard()  # refused before any work is done

@@ -14,17 +14,21 @@ import atexit
 import contextlib
 import json
 import os
+import platform
+import sys
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Mapping
 
 import mxnet as mx
 import numpy as np
 
+import d2l_alexnet
 from d2l_alexnet import cli
 from d2l_alexnet.distributed import rendezvous
 from d2l_alexnet.distributed.watchdog import Watchdog
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.options import DistributedOptions
+from d2l_alexnet.runtime import cpu
 
 FIRST_KEY = 1_000_000  # in the parameter server; the trainer's own keys start at 0
 CHUNK = 2**16  # values sent at once
@@ -60,9 +64,12 @@ class SingleProcess:
     def broadcast(self, array: Any) -> None:
         """Overwrite an array with the array of the first process."""
 
-    def broadcast_object(self, make: Callable[[], Any]) -> Any:
+    def broadcast_object(self, make: Callable[[], Any], reason: str | None = None) -> Any:
         """Call `make` in the first process, and return its result in all processes."""
         return make()
+
+    def check_same(self, facts: Mapping[str, Any]) -> None:
+        """Raise `InputError` if a fact is not what it is in the first process."""
 
     def broadcast_weights(self, trainer: Any) -> None:
         """Copy the weights of the first device of the first process to all devices, now.
@@ -135,6 +142,7 @@ class ProcessGroup(SingleProcess):
         self.size = self.kvstore.num_workers
         self.rank = int(os.environ.get(rendezvous.RANK, self.kvstore.rank))
         self._check_ranks()
+        self._check_hosts()
 
     def _check_ranks(self) -> None:
         present = self.all_reduce(mx.nd.one_hot(mx.nd.array([self.rank]), self.size)).asnumpy()
@@ -142,6 +150,45 @@ class ProcessGroup(SingleProcess):
             raise InputError(
                 f"{rendezvous.RANK}: set a different one for every worker, or none at all"
             )
+
+    def _check_hosts(self) -> None:
+        """Compare the versions on all hosts, and note CPUs that may round otherwise."""
+        self.check_same({"d2l_alexnet": d2l_alexnet.__version__, "mxnet": mx.__version__})
+        mine = cpu.instruction_sets()
+        first = self.broadcast_object(lambda: [platform.node(), mine], STEP)
+        different = sorted(set(mine).symmetric_difference(first[1]))
+        if different:
+            print(
+                f"d2l_alexnet: the CPUs of {platform.node()} (worker {self.rank}) and {first[0]} "
+                f"(worker 0) differ in {', '.join(different)}, so they may round otherwise; "
+                "the run repeats bit for bit only with the same CPUs in the same order",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def check_same(self, facts: Mapping[str, Any]) -> None:
+        """Wait until all workers are here, and make sure that they have the same settings.
+
+        Parameters
+        ----------
+        facts : mapping of str to object
+            By name; objects that JSON can store.
+
+        Raises
+        ------
+        InputError
+            In a worker where one is not what it is in the first worker. It names both hosts.
+        """
+        here = json.loads(json.dumps(dict(facts)))
+        host, first = self.broadcast_object(lambda: [platform.node(), here], STEP)
+        for name, value in here.items():
+            if value != first.get(name):
+                raise InputError(
+                    f"{name} is {value!r} on {platform.node()} (worker {self.rank}), but "
+                    f"{first.get(name)!r} on {host} (worker 0); all workers need the same"
+                )
+        self.all_reduce(mx.nd.ones(1)).wait_to_read()  # none writes a file before all agree
+        self.watchdog.reset(None)
 
     def all_reduce(self, array: Any) -> Any:
         """Sum an array of the same shape over all workers.
@@ -174,16 +221,18 @@ class ProcessGroup(SingleProcess):
         """Overwrite an array, float32 or float64, with the array of the first worker."""
         array[:] = self.all_reduce(array if self.is_main else mx.nd.zeros_like(array))
 
-    def broadcast_object(self, make: Callable[[], Any]) -> Any:
+    def broadcast_object(self, make: Callable[[], Any], reason: str | None = None) -> Any:
         """Call `make` in the first worker, and return its result in all workers.
 
         Parameters
         ----------
         make : callable
-            Returns an object that JSON can store. Floats are not rounded. The other workers wait
+            Returns an object that JSON can store. Floats are not rounded.
+        reason : str, optional
+            What to report if the first worker takes too long. If it is not given, the others wait
             for `make` without a time limit, as long as the scheduler sends heartbeats.
         """
-        self.watchdog.reset(None)
+        self.watchdog.reset(reason)
         data = b""
         if self.is_main:
             data = json.dumps(make()).encode()

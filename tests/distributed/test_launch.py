@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 import re
 import shutil
 import signal
@@ -11,11 +12,13 @@ import sys
 import time
 from pathlib import Path
 
+import mxnet as mx
 import numpy as np
 import pytest
 from kill_and_resume import result, write_small_run
 
-from d2l_alexnet.distributed import launch, rendezvous
+import d2l_alexnet
+from d2l_alexnet.distributed import launch, process_group, rendezvous
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.evaluate import evaluate
 from d2l_alexnet.history import read_history
@@ -353,6 +356,50 @@ def test_bad_input_of_the_training_ends_all_with_status_2(start, tmp_path):
     message = "--batch-size 25: a batch of 25 images cannot be split equally among 2 workers"
     assert f"] d2l_alexnet: {message}" in said
     assert re.search(r"d2l_alexnet: worker \d on localhost ended with exit status 2; .*\n$", said)
+
+
+# The second worker is started with another setting, on another kind of CPU.
+ODD_ONE_OUT = """
+import os
+import sys
+from d2l_alexnet.runtime import cpu
+odd = os.environ["DMLC_RANK"] == "1"
+cpu.instruction_sets = lambda: ["avx", "avx2"] if odd else ["avx", "avx512f"]
+if odd:
+    sys.argv += ["--lr", "0.5"]
+"""
+
+
+def test_workers_with_other_settings_or_cpus_are_named(start, small_run, tmp_path):
+    code = small_run.replace(RUN, ODD_ONE_OUT + RUN)
+    process = start("--", *SMALL, "--out", tmp_path / "run", code=code)
+    said = process.communicate(timeout=300)[0]
+    assert process.returncode == 2, said
+    here = platform.node()
+    assert said.splitlines()[:2] == [
+        f"[worker 1] d2l_alexnet: the CPUs of {here} (worker 1) and {here} (worker 0) differ in "
+        "avx2, avx512f, so they may round otherwise; the run repeats bit for bit only with the "
+        "same CPUs in the same order",
+        f"[worker 1] d2l_alexnet: lr is 0.5 on {here} (worker 1), but 0.01 on {here} (worker 0); "
+        "all workers need the same",
+    ]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("package", ["d2l_alexnet", "mxnet"])
+def test_another_version_on_a_host_is_named(monkeypatch, package):
+    """As the second worker sees it. The first one has sent its host and its versions."""
+    group = object.__new__(process_group.ProcessGroup)
+    group.rank = 1
+    versions = dict(d2l_alexnet=d2l_alexnet.__version__, mxnet=mx.__version__)
+    first = ["other", {**versions, package: "0.0.9"}]
+    monkeypatch.setattr(group, "broadcast_object", lambda make, reason: first, raising=False)
+    with pytest.raises(InputError) as caught:
+        group._check_hosts()
+    assert str(caught.value) == (
+        f"{package} is {versions[package]!r} on {platform.node()} (worker 1), but '0.0.9' on other "
+        "(worker 0); all workers need the same"
+    )
 
 
 @pytest.mark.parametrize(
