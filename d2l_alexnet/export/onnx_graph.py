@@ -13,7 +13,7 @@ from typing import Any
 
 import mxnet as mx
 import numpy as np
-import onnx.mapping  # MXNet's exporter needs it, and onnx 1.19 dropped it
+import onnx
 from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
 from onnx import compose, helper, numpy_helper, parser
 

@@ -1,19 +1,21 @@
-"""Give MXNet 1.9.1 and GluonCV the NumPy and the multiprocessing that they were written for.
+"""Give MXNet 1.9.1 and GluonCV the modules that they were written for.
 
 NumPy 1.24 and NumPy 2 removed names that both packages read, some at import and some later. Python
-3.14 no longer starts processes by fork. Putting the names back into NumPy would change it for
-everyone: SciPy and others ask NumPy which names it has. So only the modules of the two packages get
-a changed NumPy. `install` makes each import statement in these modules return an `Overlay`.
+3.14 no longer starts processes by fork. ONNX 1.19 removed `onnx.mapping`. Putting the names back
+into NumPy would change it for everyone: SciPy and others ask NumPy which names it has. So only the
+modules of the two packages get a changed NumPy. `install` makes each import statement in these
+modules return an `Overlay`.
 """
 
 from __future__ import annotations
 
 import builtins
+import functools
 import importlib.machinery
 import multiprocessing
 import sys
 import types
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -44,7 +46,7 @@ class Overlay(types.ModuleType):
         return dir(self._module)
 
 
-def removed_names() -> dict[str, Any]:
+def removed_from_numpy() -> dict[str, Any]:
     """Return what MXNet and GluonCV read from NumPy and this NumPy does not have.
 
     Returns
@@ -82,6 +84,44 @@ def _moved_to_numpy_financial(*_: Any, **__: Any) -> None:
     raise RuntimeError("NumPy 1.20 moved this function to the package numpy-financial")
 
 
+def _started_by_fork() -> dict[str, Any]:
+    fork = multiprocessing.get_context("fork")
+    names = ("Pool", "Process", "Queue", "SimpleQueue", "get_context")
+    return {name: getattr(fork, name) for name in names}
+
+
+def _removed_from_onnx() -> dict[str, Any]:
+    from onnx import helper
+
+    kinds = "bool float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64"
+    numbers = {kind: helper.np_dtype_to_tensor_dtype(kind) for kind in map(np.dtype, kinds.split())}
+    mapping = types.SimpleNamespace(
+        NP_TYPE_TO_TENSOR_TYPE=numbers,
+        TENSOR_TYPE_TO_NP_TYPE={number: kind for kind, number in numbers.items()},
+    )
+    return dict(mapping=mapping)
+
+
+CHANGES: dict[str, Callable[[], dict[str, Any]]] = dict(
+    numpy=removed_from_numpy, multiprocessing=_started_by_fork, onnx=_removed_from_onnx
+)
+
+
+@functools.lru_cache(maxsize=None)
+def _overlay(module: types.ModuleType) -> Overlay:
+    return Overlay(module, CHANGES[module.__name__]())
+
+
+def _import(*arguments: Any, **named: Any) -> types.ModuleType:
+    """Import a module as Python does; return its overlay if it has one."""
+    module = builtins.__import__(*arguments, **named)
+    return _overlay(module) if module.__name__ in CHANGES else module
+
+
+# An import statement calls the function __import__ of its module's builtins.
+BUILTINS = {**vars(builtins), "__import__": _import}
+
+
 def operator_text(value: Any) -> str:
     """Write a setting of an operator as NumPy 1 wrote it.
 
@@ -99,48 +139,29 @@ def operator_text(value: Any) -> str:
 class _Loader(importlib.machinery.SourceFileLoader):
     """Load a module whose import statements return overlays."""
 
-    def __init__(self, name: str, path: str, names: Mapping[str, Any]) -> None:
-        super().__init__(name, path)
-        self._names = names
-
     def exec_module(self, module: types.ModuleType) -> None:
-        # An import statement calls the function __import__ of its module's builtins.
-        vars(module)["__builtins__"] = self._names
+        vars(module)["__builtins__"] = BUILTINS
         if module.__name__ in WRITERS:
             vars(module)["str"] = operator_text
         super().exec_module(module)
 
 
 class _Finder:
-    """Find the modules of `PACKAGES`, on Python's usual path, for `_Loader`."""
+    """Find the modules of `PACKAGES` where Python finds them, for `_Loader`."""
 
-    def __init__(self) -> None:
-        fork = multiprocessing.get_context("fork")
-        started_by_fork = ("Pool", "Process", "Queue", "SimpleQueue", "get_context")
-        self._overlays = {
-            np: Overlay(np, removed_names()),
-            multiprocessing: Overlay(
-                multiprocessing, {name: getattr(fork, name) for name in started_by_fork}
-            ),
-        }
-        self._names = {**vars(builtins), "__import__": self._import}
-
-    def _import(self, *arguments: Any, **named: Any) -> types.ModuleType:
-        module = builtins.__import__(*arguments, **named)
-        return self._overlays.get(module, module)
-
+    @staticmethod
     def find_spec(
-        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+        name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         if name.partition(".")[0] not in PACKAGES:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         if spec and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
-            spec.loader = _Loader(name, spec.loader.path, self._names)
+            spec.loader = _Loader(name, spec.loader.path)
         return spec
 
 
 def install() -> None:
     """Make ``import mxnet`` and ``import gluoncv`` use overlays from now on."""
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+    if _Finder not in sys.meta_path:
+        sys.meta_path.insert(0, _Finder)

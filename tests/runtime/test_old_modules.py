@@ -37,7 +37,7 @@ def test_names_that_mxnet_reads_while_it_works():
 def test_removed_functions_give_what_numpy_1_gave(monkeypatch):
     for name in ("in1d", "msort"):
         monkeypatch.delitem(vars(np), name, raising=False)
-    removed = old_modules.removed_names()
+    removed = old_modules.removed_from_numpy()
     assert removed["in1d"]([[1], [2]], [2, 3], invert=True).tolist() == [True, False]
     assert removed["msort"]([[2, 3], [1, 4]]).tolist() == [[1, 3], [2, 4]]
     assert "prod" not in removed
