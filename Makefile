@@ -3,23 +3,27 @@
 PYTHON ?= python3
 # Which MXNet: cu112 if nvidia-smi works, else cpu. `make train MXNET=cpu` overrides it.
 MXNET ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo cu112 || echo cpu)
+# The versions that were seen to work. `make train LOCK=` installs the newest instead.
+LOCK ?= constraints.txt
 IN_VENV := .venv/bin/python
+PIP := $(IN_VENV) -m pip install --quiet --disable-pip-version-check $(LOCK:%=--constraint %)
+INSTALLED := .venv/installed-$(MXNET)$(LOCK:%=-locked)
 
-.PHONY: help train notebook check test test-fast test-cu112
+.PHONY: help train notebook check test test-fast test-pythons test-cu112 lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
-train: .venv/installed-$(MXNET) ## install, get the data, train the lecture's net for some minutes
+train: $(INSTALLED) ## install, get the data, train the lecture's net for some minutes
 	@$(IN_VENV) -m d2l_alexnet.data fashion-mnist
 	@$(IN_VENV) -m d2l_alexnet.train --recipe quick
 	@echo "Next, the lecture's own five epochs: $(IN_VENV) -m d2l_alexnet.train"
 
 # A kernel of .venv, even if the user has another one of that name.
-notebook: .venv/installed-$(MXNET)-notebook ## open the lecture in JupyterLab
+notebook: $(INSTALLED)-notebook ## open the lecture in JupyterLab
 	JUPYTER_PREFER_ENV_PATH=1 $(IN_VENV) -m jupyterlab notebooks/alexnet.ipynb
 
-check: .venv/installed-$(MXNET)-test ## style, types and import contracts; takes seconds
+check: $(INSTALLED)-test ## style, types and import contracts; takes seconds
 	$(IN_VENV) -m ruff check .
 	$(IN_VENV) -m ruff format --check .
 	$(IN_VENV) -m mypy
@@ -31,41 +35,54 @@ PYTEST := OMP_NUM_THREADS=1 $(IN_VENV) -m pytest --numprocesses 2 --dist loadfil
 test: check ## all checks and all tests
 	$(PYTEST)
 
-test-fast: .venv/installed-$(MXNET)-test ## the tests that are not marked slow; under a minute
+test-fast: $(INSTALLED)-test ## the tests that are not marked slow; under a minute
 	$(PYTEST) -m 'not slow'
+
+# Installs each Python's packages anew.
+test-pythons: ## install, train, kill and resume with every Python from 3.8 on, and write a table
+	$(PYTHON) tests/pythons.py --out results/pythons.txt
 
 # Installs 3.7 GB. Needs gcc.
 test-cu112: ## whether mxnet-cu112 imports with the libraries that pip installs
-	@$(find-python)
+	@$(check-python)
 	@$(PYTHON) -m venv .venv-cu112
 	@.venv-cu112/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[cu112]'
+	@.venv-cu112/bin/python -m pip install --quiet --disable-pip-version-check --no-deps mxnet-cu112==1.9.1
 	@.venv-cu112/bin/python tests/runtime/import_cu112.py
 
+lock: ## renew the versions that the other targets install
+	@$(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-lock/bin/uv pip compile setup.cfg --all-extras --universal --python-version 3.8 --upgrade \
+		--quiet --no-annotate --custom-compile-command 'make lock' --output-file constraints.txt
+
+# From Python 3.13 on, setup.cfg leaves MXNet out, because MXNet demands NumPy 1. There the last line
+# installs it, without its dependencies. On older Pythons it finds MXNet installed.
 # The environment is created anew: the two MXNet packages overwrite each other's files.
-.venv/installed-$(MXNET): setup.cfg pyproject.toml
-	@$(find-python)
+$(INSTALLED): setup.cfg pyproject.toml $(LOCK)
+	@$(check-python)
 	@echo "Installing MXNet ($(MXNET)) and its dependencies into .venv; takes some minutes the first time"
 	@$(PYTHON) -m venv --clear .venv
-	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check --editable '.[$(MXNET)]'
+	@$(PIP) --editable '.[$(MXNET)]'
+	@$(PIP) --no-deps $(if $(filter cpu,$(MXNET)),mxnet,mxnet-$(MXNET))==1.9.1
 	@touch $@
 
-.venv/installed-$(MXNET)-test: .venv/installed-$(MXNET)
-	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check --editable '.[$(MXNET),test]'
+$(INSTALLED)-test: $(INSTALLED)
+	@$(PIP) --editable '.[$(MXNET),test]'
 	@touch $@
 
-.venv/installed-$(MXNET)-notebook: .venv/installed-$(MXNET)
-	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check --editable '.[$(MXNET),notebook]'
+$(INSTALLED)-notebook: $(INSTALLED)
+	@$(PIP) --editable '.[$(MXNET),notebook]'
 	@touch $@
 
-# Refuses a Python on which MXNet does not run, and names another one if there is one.
-GOOD := import sys; sys.exit(not (3, 8) <= sys.version_info[:2] < (3, 13))
-define find-python
-$(PYTHON) -c '$(GOOD)' 2>/dev/null || { \
-	for good in python3.12 python3.11 python3.10 python3.9 python3.8 ''; do \
-		[ -z "$$good" ] || ! $$good -c '$(GOOD)' 2>/dev/null || break; \
+# Says why MXNet does not run here. If it is the Python, names another one if there is one.
+SUPPORTED := d2l_alexnet/runtime/supported.py
+define check-python
+reason=$$($(PYTHON) $(SUPPORTED) 2>&1) || { \
+	for good in python3.14 python3.13 python3.12 python3.11 python3.10 python3.9 python3.8; do \
+		! $$good $(SUPPORTED) 2>/dev/null || { reason="$$reason: make $(MAKECMDGOALS) PYTHON=$$good"; break; }; \
 	done; \
-	echo "$(PYTHON) is $$($(PYTHON) --version 2>&1 | head -n 1), but Python 3.8 to 3.12 is needed:" \
-		"make $(MAKECMDGOALS) PYTHON=$${good:-/path/to/one}" >&2; \
+	echo "$$reason" >&2; \
 	exit 2; \
 }
 endef

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import re
+import signal
 import sys
 import warnings
 from importlib import metadata
@@ -19,15 +21,6 @@ from d2l_alexnet.runtime import gpus, old_modules
 from d2l_alexnet.runtime.cores import usable_cores
 
 PACKAGE = "d2l_alexnet"  # the name in each ImportError; see `prepare`
-
-CHOOSE_MXNET = (
-    "MXNet is not installed: pip install 'd2l_alexnet[cpu]', "
-    "or pip install 'd2l_alexnet[cu112]' for an NVIDIA GPU"
-)
-BOTH_MXNETS = (
-    "mxnet and mxnet-cu112 are both installed, and each has overwritten files of the other: "
-    "pip uninstall mxnet mxnet-cu112, then pip install 'd2l_alexnet[cpu]' or 'd2l_alexnet[cu112]'"
-)
 
 # The libraries that mxnet-cu112 links to, and the PyPI package of each. The order matters:
 # libcublas needs libcublasLt, and libcusolver needs libcublas.
@@ -43,6 +36,18 @@ CUDA_LIBRARIES = {
     "libnvToolsExt.so.1": "nvidia-nvtx-cu11",
     "libcudnn.so.8": "nvidia-cudnn-cu11<9",
 }
+
+
+def how_to_install(build: str) -> str:
+    """Return the command that installs an MXNet: the build ``cpu`` or ``cu112``.
+
+    The metadata of MXNet demand NumPy 1, which Python 3.13 does not have. So from there on it is
+    installed without its dependencies.
+    """
+    extra = f"pip install 'd2l_alexnet[{build}]'"
+    if sys.version_info < (3, 13):
+        return extra
+    return f"{extra} && pip install --no-deps {'mxnet' if build == 'cpu' else 'mxnet-cu112'}==1.9.1"
 
 
 def prepare() -> None:
@@ -62,13 +67,23 @@ def prepare() -> None:
         )
         return
     if importlib.util.find_spec("mxnet") is None:
-        raise ImportError(CHOOSE_MXNET, name=PACKAGE)
+        raise ImportError(
+            f"MXNet is not installed: {how_to_install('cpu')}, "
+            f"or for an NVIDIA GPU {how_to_install('cu112')}",
+            name=PACKAGE,
+        )
     old_modules.install()
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     load_system_libraries()
+    refuse_without_avx()
     if _installed("mxnet-cu112"):
         if _installed("mxnet"):
-            raise ImportError(BOTH_MXNETS, name=PACKAGE)
+            raise ImportError(
+                "mxnet and mxnet-cu112 are both installed, and each has overwritten files of the "
+                f"other: pip uninstall mxnet mxnet-cu112, then {how_to_install('cpu')}, "
+                f"or for an NVIDIA GPU {how_to_install('cu112')}",
+                name=PACKAGE,
+            )
         load_cuda_libraries()
 
 
@@ -92,6 +107,51 @@ def load_system_libraries() -> None:
             ) from error
 
 
+def refuse_without_avx(cpuinfo: str | Path = "/proc/cpuinfo") -> None:
+    """Try whether MXNet computes, if the processor is an x86 processor without AVX.
+
+    MXNet imports there, and `mx.nd.dot` ends the process with the signal SIGILL. So another process
+    tries what training needs.
+
+    Raises
+    ------
+    ImportError
+        If SIGILL killed that process.
+    """
+    text = Path(cpuinfo).read_text() if Path(cpuinfo).exists() else ""
+    flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    if not flags or "avx" in flags[1].split():
+        return
+    pid = os.fork()
+    if not pid:
+        try:
+            _train_a_step()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGILL:
+        raise ImportError(
+            "this processor has no AVX, and MXNet 1.9.1 cannot train on it (SIGILL): use a newer "
+            "one; if this is a virtual machine, give it the host's processor (QEMU: -cpu host)",
+            name=PACKAGE,
+        )
+
+
+def _train_a_step() -> None:
+    os.environ.pop("DMLC_ROLE", None)  # with it, the import could wait for other processes
+    from mxnet import autograd, gluon, nd
+
+    net = gluon.nn.HybridSequential()
+    net.add(gluon.nn.Conv2D(4, 3), gluon.nn.MaxPool2D(), gluon.nn.BatchNorm(), gluon.nn.Dense(2))
+    net.initialize()
+    trainer = gluon.Trainer(net.collect_params(), "adam")
+    with autograd.record():
+        l = net(nd.ones((2, 1, 8, 8))).sum()
+    l.backward()
+    trainer.step(2)
+    nd.waitall()
+
+
 def load_cuda_libraries(folders: Iterable[str | Path] | None = None) -> None:
     """Load the CUDA 11 libraries from NVIDIA's wheels, so that mxnet-cu112 finds them.
 
@@ -113,7 +173,7 @@ def load_cuda_libraries(folders: Iterable[str | Path] | None = None) -> None:
     if not _load(gpus.DRIVER):
         raise ImportError(
             f"mxnet-cu112 is installed, but no NVIDIA driver ({gpus.DRIVER}): "
-            "pip uninstall mxnet-cu112, then pip install 'd2l_alexnet[cpu]'",
+            f"pip uninstall mxnet-cu112, then {how_to_install('cpu')}",
             name=PACKAGE,
         )
     if folders is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Iterator, Sequence
 
 from d2l_alexnet.errors import InputError, RunError
-from d2l_alexnet.runtime import gpus
+from d2l_alexnet.runtime import bootstrap, gpus
 
 
 def choose_context(name: str = "auto") -> tuple[list[Any], str]:
@@ -68,7 +68,7 @@ def _unsupported_reason(ctx: Any) -> str:
     if not mx.runtime.Features().is_enabled("CUDA"):
         return (
             f"there is a {found[ctx.device_id].name}, but this MXNet is the CPU build: "
-            "pip uninstall mxnet, then pip install 'd2l_alexnet[cu112]'"
+            f"pip uninstall mxnet, then {bootstrap.how_to_install('cu112')}"
         )
     try:
         mx.nd.ones((1,), ctx=ctx).asnumpy()

@@ -1,4 +1,6 @@
+import faulthandler
 import os
+import signal
 import subprocess
 import sys
 
@@ -44,3 +46,29 @@ def test_missing_system_library_is_named_with_its_package(monkeypatch):
     monkeypatch.setattr(bootstrap.ctypes, "CDLL", not_there)
     with pytest.raises(ImportError, match="needs libgomp.so.1: apt-get install libgomp1"):
         bootstrap.load_system_libraries()
+
+
+@pytest.mark.parametrize(
+    ("flags", "refused"), [("fpu sse4_2", True), ("fpu sse4_2 avx avx2", False), (None, False)]
+)
+def test_a_processor_without_avx_is_refused_if_training_kills(
+    monkeypatch, tmp_path, flags, refused
+):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"flags\t\t: {flags}\n" if flags else "Features\t: fp asimd\n")
+
+    def kill():
+        faulthandler.disable()  # pytest's, which prints a long report
+        os.kill(os.getpid(), signal.SIGILL)
+
+    monkeypatch.setattr(bootstrap, "_train_a_step", kill)
+    if refused:
+        with pytest.raises(ImportError, match=r"^this processor has no AVX, .*-cpu host\)$"):
+            bootstrap.refuse_without_avx(cpuinfo)
+    else:
+        bootstrap.refuse_without_avx(cpuinfo)
+
+
+def test_a_processor_without_avx_that_can_train_is_not_refused(tmp_path):
+    (tmp_path / "cpuinfo").write_text("flags\t\t: fpu sse4_2\n")
+    bootstrap.refuse_without_avx(tmp_path / "cpuinfo")

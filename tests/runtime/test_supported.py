@@ -1,0 +1,39 @@
+import configparser
+from pathlib import Path
+
+import pytest
+
+from d2l_alexnet.runtime import supported
+
+LINUX = dict(version=(3, 11), system="linux", machine="x86_64", bits=64, host="x86_64-linux-gnu")
+
+
+def test_this_machine_and_arm_are_supported():
+    assert supported.unsupported_reason() == ""
+    assert supported.unsupported_reason(**{**LINUX, "machine": "aarch64"}) == ""
+    assert supported.unsupported_reason(**{**LINUX, "system": "darwin"}) == ""
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (dict(version=(3, 7, 16)), "not tried on Python 3.7: use Python 3.8 to 3.15"),
+        (dict(version=(3, 16)), "not tried on Python 3.16: use Python 3.8 to 3.15"),
+        (dict(host="x86_64-alpine-linux-musl"), "uses musl: use Debian or Ubuntu"),
+        (dict(bits=32, machine="armv7l"), "needs 64 bits: use a 64-bit Python"),
+        (dict(machine="ppc64le"), "does not exist for ppc64le: use x86-64 or 64-bit ARM"),
+        (dict(system="win32", machine="AMD64"), "for Windows: use WSL2 or a container"),
+        (dict(system="darwin", machine="arm64"), "for Apple silicon: use a container"),
+    ],
+)
+def test_refusals_are_one_line_that_says_what_to_do(found, reason):
+    said = supported.unsupported_reason(**{**LINUX, **found})
+    assert reason in said
+    assert "\n" not in said
+
+
+def test_setup_names_the_same_pythons():
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parents[2] / "setup.cfg")
+    (_, oldest), (_, newest) = supported.OLDEST, supported.NEWEST
+    assert setup["options"]["python_requires"] == f">=3.{oldest},<3.{newest + 1}"
