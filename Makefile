@@ -9,10 +9,12 @@ IN_VENV := .venv/bin/python
 PIP := $(IN_VENV) -m pip install --quiet --disable-pip-version-check $(LOCK:%=--constraint %)
 INSTALLED := .venv/installed-$(MXNET)$(LOCK:%=-locked)
 
-.PHONY: help train notebook check test test-fast test-pythons test-cu112 lock
+.PHONY: help install train notebook check test test-fast test-pythons test-cu112 lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+install: $(INSTALLED) ## install MXNet and the package into .venv; the other targets do it too
 
 train: $(INSTALLED) ## install, get the data, train the lecture's net for some minutes
 	@$(IN_VENV) -m d2l_alexnet.data fashion-mnist

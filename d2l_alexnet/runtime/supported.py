@@ -50,4 +50,4 @@ def unsupported_reason(
 
 
 if __name__ == "__main__":
-    sys.exit(unsupported_reason())
+    sys.exit(unsupported_reason() or 0)
