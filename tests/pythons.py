@@ -23,8 +23,8 @@ KILLS = 2
 
 HEADER = """\
 Each Python in a new environment: `make install`; `import mxnet`; the shape trace of the lecture's
-AlexNet; the lecture's net for two epochs on 72 real images with loader workers, undisturbed and killed
-{kills} times and resumed, which has to give the same weights and history, bit for bit.
+AlexNet; the lecture's net for two epochs on 72 real images with loader workers, undisturbed, and
+killed {kills} times and resumed, which has to give the same weights and history, bit for bit.
 Command: make test-pythons.
 
 """
