@@ -67,6 +67,7 @@ $(INSTALLED): setup.cfg pyproject.toml $(LOCK)
 	@$(PYTHON) -m venv --clear .venv
 	@$(PIP) --editable '.[$(MXNET)]'
 	@$(PIP) --no-deps $(if $(filter cpu,$(MXNET)),mxnet,mxnet-$(MXNET))==1.9.1
+	@$(IN_VENV) d2l_alexnet/runtime/arm.py
 	@touch $@
 
 $(INSTALLED)-test: $(INSTALLED)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import platform
 import re
 import signal
 import sys
@@ -17,10 +18,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Iterable
 
-from d2l_alexnet.runtime import gpus, old_modules
+from d2l_alexnet.runtime import arm, gpus, old_modules
 from d2l_alexnet.runtime.cores import usable_cores
 
 PACKAGE = "d2l_alexnet"  # the name in each ImportError; see `prepare`
+
+# The compiler's libraries, and the Debian package of each. ARM has no libquadmath.
+SYSTEM_LIBRARIES = {"libgomp.so.1": "libgomp1", "libquadmath.so.0": "libquadmath0"}
 
 # The libraries that mxnet-cu112 links to, and the PyPI package of each. The order matters:
 # libcublas needs libcublasLt, and libcusolver needs libcublas.
@@ -66,7 +70,8 @@ def prepare() -> None:
             stacklevel=3,
         )
         return
-    if importlib.util.find_spec("mxnet") is None:
+    spec = importlib.util.find_spec("mxnet")
+    if spec is None:
         raise ImportError(
             f"MXNet is not installed: {how_to_install('cpu')}, "
             f"or for an NVIDIA GPU {how_to_install('cu112')}",
@@ -75,6 +80,8 @@ def prepare() -> None:
     old_modules.install()
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     load_system_libraries()
+    if platform.machine() == "aarch64":
+        check_arm_libraries(Path(str(spec.origin)).parent)
     refuse_without_avx()
     if _installed("mxnet-cu112"):
         if _installed("mxnet"):
@@ -87,7 +94,7 @@ def prepare() -> None:
         load_cuda_libraries()
 
 
-def load_system_libraries() -> None:
+def load_system_libraries(machine: str = platform.machine()) -> None:
     """Load the compiler's runtime libraries, which MXNet's wheel needs and does not contain.
 
     Raises
@@ -95,16 +102,32 @@ def load_system_libraries() -> None:
     ImportError
         When a library is missing. The error names the library's Debian package.
     """
-    for library, package in {
-        "libgomp.so.1": "libgomp1",
-        "libquadmath.so.0": "libquadmath0",
-    }.items():
+    for library, package in SYSTEM_LIBRARIES.items() if sys.platform == "linux" else ():
+        if library == "libquadmath.so.0" and machine != "x86_64":
+            continue
         try:
             ctypes.CDLL(library)
         except OSError as error:
             raise ImportError(
                 f"MXNet needs {library}: apt-get install {package}", name=PACKAGE
             ) from error
+
+
+def check_arm_libraries(mxnet: Path) -> None:
+    """Check that MXNet's build for 64-bit ARM finds its libraries.
+
+    Raises
+    ------
+    ImportError
+        When one is missing. The error has the command that makes links to OpenBLAS in its place.
+    """
+    missing = arm.missing_libraries(mxnet)
+    if missing:
+        raise ImportError(
+            f"MXNet for ARM needs {', '.join(missing)}; to use OpenBLAS in their place: "
+            f"apt-get install {arm.PACKAGES} && {sys.executable} {arm.__file__}",
+            name=PACKAGE,
+        )
 
 
 def refuse_without_avx(cpuinfo: str | Path = "/proc/cpuinfo") -> None:

@@ -1,11 +1,12 @@
 import configparser
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from d2l_alexnet.runtime import supported
+from d2l_alexnet.runtime import arm, bootstrap, supported
 
 LINUX = dict(version=(3, 11), system="linux", machine="x86_64", bits=64, host="x86_64-linux-gnu")
 
@@ -40,3 +41,17 @@ def test_setup_names_the_same_pythons():
     setup.read(Path(__file__).parents[2] / "setup.cfg")
     (_, oldest), (_, newest) = supported.OLDEST, supported.NEWEST
     assert setup["options"]["python_requires"] == f">=3.{oldest},<3.{newest + 1}"
+
+
+def test_arms_libraries_are_linked_where_they_are_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(arm, "STAND_IN", "libnowhere.so.3")
+    assert "apt-get install liblapacke libopenblas0" in arm.link(tmp_path)
+    with pytest.raises(ImportError, match=r"needs libarmpl.*apt-get install .* && .*/arm.py$"):
+        bootstrap.check_arm_libraries(tmp_path)
+    stand_in = tmp_path / "liblapacke.so.3"
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    shutil.copy(next(line.split()[-1] for line in maps if "libgomp" in line), stand_in)
+    monkeypatch.setattr(arm, "STAND_IN", str(stand_in))
+    assert arm.link(tmp_path) == ""
+    assert (tmp_path / "libamath.so").resolve() == stand_in
+    bootstrap.check_arm_libraries(tmp_path)
