@@ -70,9 +70,7 @@ def removed_from_numpy() -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in vars(np)}
 
 
-def _in1d(
-    ar1: Any, ar2: Any, assume_unique: bool = False, invert: bool = False
-) -> np.ndarray:  # the parameters of NumPy's function
+def _in1d(ar1: Any, ar2: Any, assume_unique: bool = False, invert: bool = False) -> np.ndarray:
     return np.isin(np.ravel(ar1), ar2, assume_unique, invert)
 
 
