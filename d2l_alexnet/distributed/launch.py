@@ -26,7 +26,7 @@ from d2l_alexnet import cli
 from d2l_alexnet.distributed import rendezvous
 from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.options import RESUMED_WITH, RunOptions
-from d2l_alexnet.runtime.cores import usable_cores
+from d2l_alexnet.runtime.cores import WORKERS_ON_HOST, usable_cores
 from d2l_alexnet.runtime.signals import StopRequest
 
 LOCALHOST = "localhost"
@@ -109,10 +109,14 @@ def launch(
     if hosts:
         options += ["--hosts", str(hosts)] + (["--ssh", ssh] if ssh != SSH else [])
     with StopRequest() as stop, Job(options, arguments) as job:
-        for role in assign_hosts(workers, servers, names):
+        roles = assign_hosts(workers, servers, names)
+        for role in roles:
             command, variables = command_of(role, arguments)
             variables.update(settings)
             if hosts:
+                neighbours = [each for each in roles if each.host == role.host]
+                sharing = sum(each.kind == "worker" for each in neighbours)
+                variables[WORKERS_ON_HOST] = str(max(1, sharing))
                 job.start(role, *over_ssh(ssh.split(), role.host, command, variables))
             else:
                 variables["OMP_NUM_THREADS"] = str(threads_per_worker(workers))
@@ -324,8 +328,8 @@ def describe_status(status: int) -> str:
     signum = -status if status < 0 else status - 128
     if signum in set(signal.Signals):
         return f"was killed by {signal.Signals(signum).name}"
-    note = " (usually ssh itself failed)" if status == 255 else ""
-    return f"ended with exit status {status}{note}"
+    notes = {127: " (no such program on that host)", 255: " (usually ssh itself failed)"}
+    return f"ended with exit status {status}{notes.get(status, '')}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Iterable
 
 from d2l_alexnet.runtime import arm, gpus, old_modules
-from d2l_alexnet.runtime.cores import usable_cores
+from d2l_alexnet.runtime.cores import default_threads
 
 PACKAGE = "d2l_alexnet"  # the name in each ImportError; see `prepare`
 
@@ -78,7 +78,7 @@ def prepare() -> None:
             name=PACKAGE,
         )
     old_modules.install()
-    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
+    os.environ.setdefault("OMP_NUM_THREADS", str(default_threads()))
     load_system_libraries()
     if platform.machine() == "aarch64":
         check_arm_libraries(Path(str(spec.origin)).parent)

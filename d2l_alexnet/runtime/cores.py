@@ -6,6 +6,13 @@ import math
 import os
 from pathlib import Path
 
+WORKERS_ON_HOST = "D2L_WORKERS_ON_HOST"  # set by the launcher of a distributed run
+
+
+def default_threads() -> int:
+    """Return how many threads MXNet gets if OMP_NUM_THREADS is not set: this worker's cores."""
+    return max(1, usable_cores() // int(os.environ.get(WORKERS_ON_HOST, "1")))
+
 
 def usable_cores() -> int:
     """Count the physical cores that this process may use.

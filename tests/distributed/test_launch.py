@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ from d2l_alexnet.distributed import launch, process_group, rendezvous
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.evaluate import evaluate
 from d2l_alexnet.history import read_history
+from d2l_alexnet.runtime.cores import usable_cores
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +64,7 @@ RUN = "cli.run(train.main)"
 LAUNCH = """
 from d2l_alexnet import cli
 from d2l_alexnet.distributed import launch
-launch.TRAIN[1:] = {code}
+launch.TRAIN = {code}
 cli.run(launch.main)
 """
 SETTINGS = ["--epochs", 2, "--batch-size", 24, "--num-workers", 1]
@@ -109,10 +111,10 @@ def mark(tmp_path):
 def start(small_run, command, mark):
     """Start a small run of several processes, or other code instead of the training."""
 
-    def launch_small(*arguments, code=small_run):
-        launch_code = LAUNCH.format(code=repr(["-c", code]))
+    def launch_small(*arguments, code=small_run, python=sys.executable, wrapper=()):
+        launch_code = LAUNCH.format(code=[python, "-c", code])
         environment = {**os.environ, **ONE_THREAD, MARK: mark}
-        return command("-c", launch_code, *arguments, env=environment)
+        return command("-c", launch_code, *arguments, env=environment, wrapper=wrapper)
 
     return launch_small
 
@@ -219,50 +221,180 @@ def test_ctrl_c_saves_the_run_and_it_can_be_resumed(
     assert evaluation.correct / len(evaluation.labels) == row["test_accuracy"]
 
 
+HOSTS = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]  # the namespaces have no other link
+
+
 @pytest.fixture
-def two_hosts(tmp_path):
-    """Make two network namespaces with a link; give their addresses, ssh to them, and a cutter."""
-    names = [f"d2l-{os.getpid()}-{letter}" for letter in "ab"]
-    addresses = ["192.0.2.1", "192.0.2.2"]  # the namespaces have no other link
-    setup = [
-        *(f"ip netns add {name}" for name in names),
-        "ip -n {} link add veth type veth peer name veth netns {}".format(*names),
-        *(f"ip -n {n} addr add {a}/30 dev veth" for n, a in zip(names, addresses)),
-        *(f"ip -n {name} link set {link} up" for name in names for link in ("lo", "veth")),
-    ]
+def namespaces():
+    """Make three network namespaces with a link to a bridge in the first; give their names."""
+    names = [f"d2l-{os.getpid()}-{letter}" for letter in "abc"]
+    first, *others = names
+    setup = [*(f"ip netns add {name}" for name in names), f"ip -n {first} link add net type bridge"]
+    for name in others:
+        setup.append(f"ip -n {first} link add to-{name[-1]} type veth peer name net netns {name}")
+        setup.append(f"ip -n {first} link set to-{name[-1]} master net up")
+    for name, host in zip(names, HOSTS):
+        setup.append(f"ip -n {name} addr add {host}/24 dev net")
+        setup += [f"ip -n {name} link set {link} up" for link in ("lo", "net")]
     try:
         if not shutil.which("ip") or any(os.system(f"{line} 2>/dev/null") for line in setup):
             pytest.skip("this machine does not let us make network namespaces")
-        ssh = tmp_path / "ssh"
-        cases = "".join(f"{a}) name={n};;" for n, a in zip(names, addresses))
-        ssh.write_text(f'#!/bin/sh\ncase $1 in {cases} esac; shift\nip netns exec $name sh -c "$*"')
-        ssh.chmod(0o755)
-        yield addresses, ssh, lambda: os.system(f"ip -n {names[1]} link set veth down")
+        yield names
     finally:
         for name in names:
             os.system(f"ip netns del {name} 2>/dev/null")
 
 
-def test_a_link_that_goes_down_is_noticed(two_hosts, start, mark, tmp_path):
-    addresses, ssh, cut = two_hosts
-    (tmp_path / "hosts").write_text("# two of them\n" + "\n".join(addresses))
-    where = ["--hosts", tmp_path / "hosts", "--ssh", ssh]
-    for patience in (3, 60):  # a slow machine gets a second chance
+@pytest.fixture
+def stand_in(namespaces, tmp_path):
+    """Make a command that is used as ssh is, and needs no server."""
+    ssh = tmp_path / "ssh"
+    cases = "".join(f"{host}) name={name};;" for host, name in zip(HOSTS, namespaces))
+    ssh.write_text(f'#!/bin/sh\ncase $1 in {cases} esac; shift\nip netns exec $name sh -c "$*"')
+    ssh.chmod(0o755)
+    return str(ssh)
+
+
+# Everything that the two programs read is in the test's folder. They give up a host that has not
+# answered for five seconds.
+SSHD_CONFIG = """
+ListenAddress {host}
+HostKey {folder}/host
+AuthorizedKeysFile {folder}/user.pub
+StrictModes no
+UsePAM no
+PidFile none
+ClientAliveInterval 1
+ClientAliveCountMax 5
+"""
+SSH_CONFIG = """
+IdentityFile {folder}/{key}
+IdentitiesOnly yes
+UserKnownHostsFile {folder}/known
+GlobalKnownHostsFile none
+BatchMode yes
+ServerAliveInterval 1
+ServerAliveCountMax 5
+"""
+
+
+@pytest.fixture
+def openssh(namespaces, tmp_path):
+    """Start OpenSSH's server in every namespace; give the command ssh."""
+    sshd = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin")
+    if not sshd or os.geteuid():
+        pytest.skip("needs sshd (apt-get install openssh-server) and root")
+    Path("/run/sshd").mkdir(exist_ok=True)  # where sshd locks up its unprivileged half
+    for key in ("host", "user", "stranger"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / key]
+        subprocess.run(command, check=True)
+    public = (tmp_path / "host.pub").read_text()
+    (tmp_path / "known").write_text("".join(f"{host} {public}" for host in HOSTS))
+    for key in ("user", "stranger"):
+        config = SSH_CONFIG.format(folder=tmp_path, key=key)
+        (tmp_path / f"{key}.config").write_text(config)
+    servers = []
+    try:
+        for name, host in zip(namespaces, HOSTS):
+            config = tmp_path / f"{host}.config"
+            config.write_text(SSHD_CONFIG.format(folder=tmp_path, host=host))
+            command = ["ip", "netns", "exec", name, sshd, "-D", "-e", "-f", config]
+            servers.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+            assert f"Server listening on {host} port 22." in servers[-1].stderr.readline()
+        yield f"ssh -F {tmp_path}/user.config"
+    finally:
+        for server in servers:
+            server.kill()
+            server.wait()
+            server.stderr.close()
+
+
+@pytest.fixture
+def start_there(namespaces, start, tmp_path):
+    """Start a launcher on the first of some hosts."""
+
+    def launch_there(ssh, number, *arguments, **settings):
+        (tmp_path / "hosts").write_text("# some\n" + "\n".join(HOSTS[:number]))
+        where = ["--hosts", tmp_path / "hosts", "--ssh", ssh]
+        wrapper = ["ip", "netns", "exec", namespaces[0]]
+        return start(*where, *arguments, wrapper=wrapper, **settings)
+
+    return launch_there
+
+
+@pytest.mark.parametrize("kind", ["stand_in", "openssh"])
+def test_a_host_that_vanishes_is_noticed(kind, namespaces, start_there, mark, tmp_path, request):
+    ssh = request.getfixturevalue(kind)
+    # The first value is for a worker that notices it before ssh would; a slow machine gets a second
+    # chance.
+    for patience in (3, 60) if kind == "stand_in" else (300,):
         run = tmp_path / f"run{patience}"
         many = ["--epochs", 1000, "--patience", patience, "--out", run]
-        process = start(*where, "--", *SMALL, *many)
+        process = start_there(ssh, 2, "--", *SMALL, *many)
         with contextlib.suppress(AssertionError):
             read_until(process, "epoch 1, loss ")
             break
-    cut()
+    os.system(f"ip -n {namespaces[1]} link set net down")
     said = process.communicate(timeout=300)[0]
+    print(said)
     assert process.returncode == 1, said
     *_, reason, last = said.splitlines()
-    assert f"] d2l_alexnet: timed out after {patience} s (--patience): " in reason
-    assert reason.endswith("; check the hosts and the network")
-    ended = r"d2l_alexnet: worker \d on 192.0.2.\d ended with exit status 1; all others"
+    if kind == "stand_in":
+        assert f"] d2l_alexnet: timed out after {patience} s (--patience): " in reason
+        assert reason.endswith("; check the hosts and the network")
+        ended = r"d2l_alexnet: worker \d on 192.0.2.\d ended with exit status 1; all others"
+    else:
+        assert f"[worker 1] Timeout, server {HOSTS[1]} not responding." in said
+        ended = rf"d2l_alexnet: worker 1 on {HOSTS[1]} ended with exit status 255 \(usually ssh"
     assert re.match(ended, last)
-    assert f" --hosts {tmp_path / 'hosts'} --ssh {ssh} -- --resume {run} --num-" in last
+    quoted = shlex.join(["--hosts", str(tmp_path / "hosts"), "--ssh", ssh, "--", "--resume"])
+    assert f" {quoted} {run} --num-" in last
+    assert_nothing_is_left(mark)
+
+
+def test_three_machines_over_ssh_learn_what_one_process_does(
+    openssh, start_there, one_process, mark, tmp_path
+):
+    shape = ["--workers", 3, "--servers", 2]
+    process = start_there(openssh, 3, *shape, "--", *SMALL, "--out", tmp_path / "it's here")
+    said = process.communicate(timeout=300)[0]
+    print(said)
+    assert process.returncode == 0, said
+    assert_close(tmp_path / "it's here", one_process["small", 1])
+    assert all(line.startswith("[worker 0] ") for line in said.splitlines())
+    assert_nothing_is_left(mark)
+
+
+def test_the_workers_of_a_host_share_its_cores(openssh, start_there):
+    code = "import os, sys, d2l_alexnet; sys.exit('threads ' + os.environ['OMP_NUM_THREADS'])"
+    process = start_there(openssh, 2, "--workers", 4, code=code)
+    said = process.communicate(timeout=300)[0]
+    print(said)
+    assert re.search(rf"^\[worker \d\] threads {max(1, usable_cores() // 2)}$", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize("wrong", ["key", "Python"])
+def test_a_host_that_cannot_start_a_process_is_named(openssh, start_there, mark, tmp_path, wrong):
+    ssh = openssh.replace("user.config", "stranger.config") if wrong == "key" else openssh
+    python = "/no/such/python" if wrong == "Python" else sys.executable
+    process = start_there(ssh, 2, "--", *SMALL, "--out", tmp_path / "run", python=python)
+    said = process.communicate(timeout=300)[0]
+    print(said)
+    assert process.returncode == 1, said
+    *_, reason, last = said.splitlines()
+    why, status = {
+        "key": (
+            r"root@192.0.2.\d: Permission denied \(publickey.*\).",
+            r"255 \(usually ssh itself ",
+        ),
+        "Python": (
+            "env: .*/no/such/python.*: No such file",
+            r"127 \(no such program on that host\)",
+        ),
+    }[wrong]
+    assert re.search(why, reason)
+    assert re.match(rf"d2l_alexnet: \S+( \d)? on 192.0.2.\d ended with exit status {status}", last)
+    assert not (tmp_path / "run").exists()
     assert_nothing_is_left(mark)
 
 
