@@ -50,9 +50,10 @@ def test_a_worker_without_the_others_does_not_wait_forever(python):
         (dict(DMLC_NODE_HOST="240.0.0.1"), "DMLC_NODE_HOST 240.0.0.1: cannot listen there"),
         (dict(DMLC_NODE_HOST="no.such."), "DMLC_NODE_HOST: found 'no.such.', should be a host"),
         (dict(DMLC_INTERFACE="none0"), "DMLC_INTERFACE: found 'none0', should be a network"),
-        (
+        pytest.param(
             dict(DMLC_ROLE="scheduler", DMLC_PS_ROOT_URI="240.0.0.1"),
             f"DMLC_PS_ROOT_URI 240.0.0.1, DMLC_PS_ROOT_PORT {PORT}: cannot listen there",
+            id="scheduler",  # pytest-xdist wants the same names in all its processes
         ),
     ],
 )
