@@ -1,4 +1,4 @@
-# Windows and Mac, and Linux without root:  docs/install.md says how to build and run this.
+# For Windows and Mac. docs/install.md says how to build and run it.
 FROM debian:trixie-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
