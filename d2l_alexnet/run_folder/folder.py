@@ -42,7 +42,8 @@ def new_folder(recipe: Recipe, out: str | Path | None = None) -> Path:
     """
     out = Path(out or f"runs/{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
-        out.exists()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            out.stat()  # from Python 3.14 on, `exists` raises no error
     except OSError as error:
         raise InputError(f"--out {out}: {error.strerror}; choose another folder") from error
     if out.is_dir() and not all(map(_is_partial, out.iterdir())):
