@@ -39,8 +39,9 @@ COLUMNS = (
     "train, kill and resume",
 )
 VERSIONS = """
-import platform, d2l_alexnet, mxnet, numpy, cv2
-print(platform.python_version(), numpy.__version__, cv2.__version__, sep=",")
+import platform, d2l_alexnet, mxnet, numpy
+from importlib.metadata import version
+print(platform.python_version(), numpy.__version__, version("opencv-python"), sep=",")
 """
 
 
