@@ -9,7 +9,7 @@ import numpy as np
 from mxnet import gluon
 from mxnet.contrib import amp
 
-from d2l_alexnet import schedule, shapes
+from d2l_alexnet import precision, schedule, shapes
 from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.nets import NETS
@@ -39,7 +39,7 @@ def build_net(recipe: Recipe) -> Any:
         shapes.trace(net, input_shape(recipe))
     except InputError as error:
         raise InputError(f"--resize {recipe.resize}: {error}") from error
-    return net
+    return precision.in_bfloat16(net) if recipe.dtype == "bfloat16" else net
 
 
 def initialize(net: Any, recipe: Recipe, ctx: Sequence, seed: int) -> None:
@@ -78,16 +78,3 @@ def make_trainer(net: Any, recipe: Recipe, steps: int, kvstore: Any = "device") 
     if recipe.dtype == "float16":
         amp.init_trainer(trainer)
     return trainer
-
-
-def use_mixed_precision(ctx: Sequence) -> None:
-    """Make MXNet compute in float16 where it is safe, from now on in the whole process.
-
-    Raises
-    ------
-    InputError
-        On a CPU.
-    """
-    if ctx[0].device_type != "gpu":
-        raise InputError("--dtype float16: mixed precision is for GPUs; use --ctx gpu, or float32")
-    amp.init()

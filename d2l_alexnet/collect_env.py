@@ -11,7 +11,7 @@ from typing import Sequence
 import mxnet as mx
 import numpy as np
 
-from d2l_alexnet import cli
+from d2l_alexnet import cli, precision
 from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.runtime import bootstrap, cores, gpus
 
@@ -31,6 +31,7 @@ def collect() -> dict[str, str]:
         "NumPy": np.__version__,
         "MXNet": _mxnet(),
         "threads": _threads(),
+        "bfloat16": precision.why_no_bfloat16() or "this CPU computes in it",
         "shared memory": _space(SHARED_MEMORY) if SHARED_MEMORY.exists() else "none",
         "CUDA libraries": _cuda_libraries(),
         "GPUs": _gpus(),

@@ -15,7 +15,7 @@ from typing import Any, Sequence
 import mxnet as mx
 import numpy as np
 
-from d2l_alexnet import cli, figures
+from d2l_alexnet import cli, figures, precision
 from d2l_alexnet.build import build_net, input_shape
 from d2l_alexnet.callbacks.progress import watched
 from d2l_alexnet.data import DATA_SETS
@@ -163,7 +163,9 @@ def evaluate(run: str | Path, options: RunOptions | None = None, **keywords: Any
     return evaluation
 
 
-def load_net(run: str | Path, ctx: str = "auto") -> tuple[Any, Recipe, list]:
+def load_net(
+    run: str | Path, ctx: str = "auto", dtype: str | None = None
+) -> tuple[Any, Recipe, list]:
     """Load the net of a run.
 
     Parameters
@@ -172,6 +174,9 @@ def load_net(run: str | Path, ctx: str = "auto") -> tuple[Any, Recipe, list]:
         The run folder.
     ctx : str
         See `d2l_alexnet.options.RunOptions`.
+    dtype : str, optional
+        What the net computes in. If not given, as in training; or float32 where the device cannot
+        do that, and one line says so.
 
     Returns
     -------
@@ -188,11 +193,19 @@ def load_net(run: str | Path, ctx: str = "auto") -> tuple[Any, Recipe, list]:
     """
     recipe, _ = read_settings(run)
     devices, _ = choose_context(ctx)
-    net = build_net(recipe)
+    net = build_net(dataclasses.replace(recipe, dtype=dtype or _usable_dtype(recipe, devices)))
     net.infer_shape(mx.nd.zeros(input_shape(recipe)))
     load_params(net, Path(run, "net.params"), devices)
     net.hybridize(static_alloc=True, static_shape=True)
     return net, recipe, devices
+
+
+def _usable_dtype(recipe: Recipe, ctx: Sequence) -> str:
+    """Return the recipe's dtype; or float32 where the device cannot compute in it, and say so."""
+    reason = precision.why_not(recipe.dtype, ctx)
+    if reason:
+        print(f"Evaluated in float32, not as trained: {recipe.dtype} {reason}")
+    return "float32" if reason else recipe.dtype
 
 
 def _writable_folder(path: Path) -> Path:

@@ -54,7 +54,8 @@ class Recipe:
         Settings of `d2l_alexnet.schedule.reduce_on_plateau`, which cuts the rate when validation
         accuracy has stopped rising. If empty, the rate is not cut.
     dtype : str
-        ``float32``, or ``float16`` for mixed precision on a GPU.
+        The format that the net computes in, see `d2l_alexnet.precision`: ``float32``,
+        ``bfloat16`` on a CPU or ``float16`` on a GPU.
     published : tuple of dict
         The lecture's own results: a row per epoch, with the keys of a history that are known.
     """
@@ -81,7 +82,9 @@ class Recipe:
     decay: bool = False
     plateau: dict = field(default_factory=dict)
     dtype: str = option(
-        "float32", "float16 is mixed precision, on a GPU", choices=("float32", "float16")
+        "float32",
+        "what the net computes in: bfloat16 is for CPUs that have it, float16 for GPUs",
+        choices=("float32", "bfloat16", "float16"),
     )
     published: tuple = ()
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
-from d2l_alexnet import cli, gap
-from d2l_alexnet.build import build_net, initialize, make_trainer, use_mixed_precision
+from d2l_alexnet import cli, gap, precision
+from d2l_alexnet.build import build_net, initialize, make_trainer
 from d2l_alexnet.callbacks.base import Callback
 from d2l_alexnet.callbacks.checkpointer import Checkpointer, SavedIfTheyFail
 from d2l_alexnet.callbacks.progress import Progress
@@ -145,8 +145,7 @@ def _run(
     ctx, why = devices.choose_context(options.ctx)
     if options.tensorboard:
         import_tensorboard()  # refused before any work is done
-    if recipe.dtype == "float16":
-        use_mixed_precision(ctx)
+    precision.prepare(recipe.dtype, ctx)
     net = build_net(recipe)
     train_iter, eval_iters = load(recipe, options, ctx, group)
     own_folder = lock_folder(recipe, options, group, resumed)
@@ -241,9 +240,13 @@ def announce(recipe: Recipe, ctx: Sequence, why: str, run: Path) -> None:
     """Print what is about to be done, on which devices, and why on these."""
     names = ", ".join(map(str, ctx))
     print(
-        f"Recipe {recipe.name} on {names}: {why}. {devices.describe(ctx)}. Run folder: {run}",
+        f"Recipe {recipe.name} on {names} in {recipe.dtype}: {why}. {devices.describe(ctx)}. "
+        f"Run folder: {run}",
         flush=True,
     )
+    if recipe.dtype == "float32" and not precision.why_not("bfloat16", ctx):
+        gain = precision.SPEEDUP[recipe.net]
+        print(f"--dtype bfloat16 would make a step {gain} times as fast here", flush=True)
     if ctx[0].device_type == "gpu":
         print("The first batch takes longer: cuDNN tries its algorithms on it", flush=True)
 

@@ -12,6 +12,7 @@ def test_it_names_everything_once(run):
         "NumPy",
         "MXNet",
         "threads",
+        "bfloat16",
         "shared memory",
         "CUDA libraries",
         "GPUs",

@@ -54,7 +54,7 @@ def export(run: str | Path, to: str, options: RunOptions | None = None, **keywor
     RunError
         When the exported net's outputs differ, or the files cannot be written.
     """
-    net, recipe, ctx = load_net(run, "cpu")
+    net, recipe, ctx = load_net(run, "cpu", dtype="float32")
     options = dataclasses.replace(options or RunOptions(), **keywords)
     train_iter, evaluations = load_data(recipe, options, ctx[0])
     with closing([train_iter, *evaluations.values()]):

@@ -1,0 +1,133 @@
+"""The number format that a net computes in: float32, bfloat16 on a CPU or float16 on a GPU.
+
+In all three, weights, their updates, losses, logits and accuracies are float32.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Mapping, Sequence
+
+import mxnet as mx
+import numpy as np
+from mxnet.contrib import amp
+from mxnet.gluon import nn
+
+from d2l_alexnet.errors import InputError
+from d2l_alexnet.runtime import cpu, memory
+
+BFLOAT16 = np.dtype([("bfloat16", np.uint16)])  # MXNet's name for it; NumPy has no such type
+IN_BFLOAT16 = (nn.Conv2D, nn.Dense)
+IN_EITHER = (nn.MaxPool2D, nn.BatchNorm, nn.LeakyReLU)  # other layers have no bfloat16 kernels
+
+# The instruction sets to which oneDNN can be restricted that multiply no bfloat16.
+RESTRICTED_TO = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+WITHOUT_BFLOAT16 = (
+    *("SSE41", "AVX", "AVX2", "AVX2_VNNI"),
+    *("AVX512_MIC", "AVX512_MIC_4OPS", "AVX512_CORE", "AVX512_CORE_VNNI"),
+)
+
+# How many times as fast as in float32 a training step is: see results/benchmarks/training.txt.
+SPEEDUP = dict(alexnet=1.8, alexnet_cifar10=1.4, convnet_cifar10=1.1)
+
+
+class BFloat16Sequential(nn.HybridSequential):
+    """Layers in a row, of which convolutions and dense layers compute in bfloat16.
+
+    A bfloat16 has the exponent of a float32 and 8 of its 24 significant bits. The products of such
+    numbers are summed in float32. Weights are float32 and are rounded in every step, so that small
+    updates are not lost. The input and the output are float32. `mxnet.contrib.amp` is not used: it
+    changes MXNet's operators for the whole process, and returns logits in bfloat16, of which
+    MXNet 1.9.1 computes a wrong `argmax`.
+    """
+
+    def hybrid_forward(self, F: Any, X: Any) -> Any:
+        """Compute the output of the last layer, in float32."""
+        rounded = False  # whether X is bfloat16
+        for layer in self._children.values():
+            if isinstance(layer, IN_BFLOAT16):
+                X = X if rounded else F.amp_cast(X, dtype=BFLOAT16)
+                X, rounded = _compute(F, layer, X), True
+                continue
+            if rounded and not isinstance(layer, IN_EITHER):
+                X, rounded = F.amp_cast(X, dtype="float32"), False
+            X = layer(X)
+        return F.amp_cast(X, dtype="float32") if rounded else X
+
+
+def _compute(F: Any, layer: Any, X: Any) -> Any:
+    """Compute a layer with its weights rounded to bfloat16."""
+    params = layer._reg_params.items()
+    values = {name: p.data(X.context) if F is mx.nd else p.var() for name, p in params}
+    rounded = {name: F.amp_cast(value, dtype=BFLOAT16) for name, value in values.items()}
+    return layer.hybrid_forward(F, X, **rounded)
+
+
+def in_bfloat16(net: Any) -> BFloat16Sequential:
+    """Return a net with the same layers and the same weights that computes in bfloat16.
+
+    Parameters
+    ----------
+    net : mxnet.gluon.nn.HybridSequential
+        Takes and returns float32.
+    """
+    rounded = BFloat16Sequential(prefix=net.prefix)
+    rounded.add(*net)
+    return rounded
+
+
+def prepare(dtype: str, ctx: Sequence) -> None:
+    """Check that the devices compute in a format, and prepare the process for it.
+
+    float16 changes MXNet's operators for the whole process, bfloat16 how memory is allocated.
+
+    Parameters
+    ----------
+    dtype : str
+        ``float32``, ``float16`` or ``bfloat16``.
+    ctx : list of mxnet.Context
+
+    Raises
+    ------
+    InputError
+        For float16 on a CPU, and for bfloat16 on a GPU or on a CPU without the instructions.
+    """
+    reason = why_not(dtype, ctx)
+    if reason:
+        raise InputError(f"--dtype {dtype}: {reason}")
+    if dtype == "float16":
+        amp.init()
+    elif dtype == "bfloat16":
+        memory.keep_freed_memory()
+
+
+def why_not(dtype: str, ctx: Sequence) -> str:
+    """Return why the devices cannot compute in a format, and what to do; empty if they can."""
+    on_gpu = ctx[0].device_type == "gpu"
+    if dtype == "float16" and not on_gpu:
+        return "is for GPUs; use --ctx gpu, or another --dtype"
+    if dtype == "bfloat16":
+        return "is for CPUs; use float16, or --ctx cpu" if on_gpu else why_no_bfloat16()
+    return ""
+
+
+def why_no_bfloat16(
+    instruction_sets: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ
+) -> str:
+    """Return why this CPU does not multiply bfloat16, and what to do; empty if it does.
+
+    Parameters
+    ----------
+    instruction_sets : sequence of str, optional
+        See `d2l_alexnet.runtime.cpu.instruction_sets`; this CPU's if not given.
+    environ : mapping
+        The environment, which can restrict oneDNN to fewer instruction sets.
+    """
+    if instruction_sets is None:
+        instruction_sets = cpu.instruction_sets()
+    if "avx512_bf16" not in instruction_sets:  # a CPU with amx_bf16 has it, too
+        return "this CPU has no instructions for it (avx512_bf16); use float32"
+    for name in RESTRICTED_TO:
+        if environ.get(name, "").upper() in WITHOUT_BFLOAT16:
+            return f"{name}={environ[name]} forbids its instructions; unset it, or use float32"
+    return ""
