@@ -4,7 +4,6 @@ Import this package before MXNet: it makes ``import mxnet`` work with current Py
 gives MXNet a thread for each core that the process may use.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -15,12 +14,6 @@ __version__ = "0.1.0"
 try:
     if supported.unsupported_reason():  # before imports that fail on an old Python
         raise ImportError(supported.unsupported_reason(), name=__name__)
-    if "DMLC_ROLE" in os.environ:  # a process of a distributed run
-        # Imported only here. If it were already imported when MXNet is not found, runpy would print
-        # a traceback for `python -m d2l_alexnet.distributed.launch` instead of one line.
-        from d2l_alexnet.distributed import rendezvous
-
-        rendezvous.prepare()
     from d2l_alexnet.runtime import bootstrap
 
     bootstrap.prepare()
@@ -28,9 +21,3 @@ except ImportError as error:
     if Path(sys.argv[0]).name == "d2l-alexnet":  # one line, as `python -m d2l_alexnet` prints
         sys.exit(f"d2l_alexnet: {error}")
     raise
-if "DMLC_ROLE" in os.environ:  # a process of a distributed run
-    # Imported only here. If it were already imported when MXNet is not found, runpy would print a
-    # traceback for `python -m d2l_alexnet.distributed.launch` instead of one line.
-    from d2l_alexnet.distributed import rendezvous
-
-    rendezvous.prepare()  # after `bootstrap`, so that its server is found before MXNet's own

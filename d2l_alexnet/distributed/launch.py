@@ -32,7 +32,7 @@ from d2l_alexnet.runtime.signals import StopRequest
 LOCALHOST = "localhost"
 SSH = "ssh -o BatchMode=yes -o ServerAliveInterval=10"  # seconds
 TRAIN = [sys.executable, "-m", "d2l_alexnet.train"]
-SERVE = [sys.executable, "-c", "import d2l_alexnet, mxnet"]  # the import runs the server
+SERVE = [sys.executable, "-m", "d2l_alexnet.distributed.server"]
 FORWARDED = ("DMLC_", "MXNET_", "PS_")  # prefixes of the variables sent to other hosts
 SECONDS_TO_END = 10  # how long to wait for a process that should end
 EPILOG = """The arguments after -- go to python -m d2l_alexnet.train, with --kvstore dist_sync.

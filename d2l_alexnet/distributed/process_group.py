@@ -99,7 +99,7 @@ def join(options: DistributedOptions) -> Iterator[SingleProcess]:
     Raises
     ------
     InputError
-        When the environment does not say where the other processes are.
+        When the environment does not say where the other processes are, or is wrong.
     """
     if options.kvstore == "device":
         yield SINGLE_PROCESS
@@ -109,6 +109,7 @@ def join(options: DistributedOptions) -> Iterator[SingleProcess]:
             f"--kvstore {options.kvstore}: {rendezvous.ROLE} is not set; "
             "python -m d2l_alexnet.distributed.launch starts all processes of a run"
         )
+    rendezvous.prepare("worker")
     try:
         group = ProcessGroup(options)
         with contextlib.ExitStack() as stack:

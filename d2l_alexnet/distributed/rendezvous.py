@@ -1,21 +1,16 @@
 """Check the settings by which the processes of a distributed run find each other.
 
 ps-lite, MXNet's library for several machines, reads these settings from environment variables. It
-does not check them: with a wrong setting it aborts or waits forever. Servers and schedulers only
-import MXNet. The import returns when the run is over.
+does not check them: with a wrong setting it aborts or waits forever.
 """
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.util
 import os
 import signal
 import socket
-import sys
 import threading
-from pathlib import Path
-from typing import Any, Mapping
+from typing import Mapping, Sequence
 
 from d2l_alexnet.errors import InputError
 
@@ -23,40 +18,43 @@ ROLE, HOST, PORT = "DMLC_ROLE", "DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT"  # the s
 WORKERS, SERVERS = "DMLC_NUM_WORKER", "DMLC_NUM_SERVER"
 NODE, RANK = "DMLC_NODE_HOST", "DMLC_RANK"  # optional: address of this process, rank of a worker
 CONTROL_PIPE = "D2L_CONTROL_PIPE"  # set if standard input is a pipe from the launcher
-SERVER_MODULE = "mxnet.kvstore.kvstore_server"  # MXNet's own; ours is used in its place
 ROLES = ("scheduler", "server", "worker")
 INTERFACE = "DMLC_INTERFACE"  # optional, in the place of NODE: the name of a network interface
 KUBERNETES = "DMLC_USE_KUBERNETES"  # if not 0, the scheduler listens at all its addresses
 HEARTBEAT = {"PS_HEARTBEAT_INTERVAL": "2"}  # seconds; ps-lite sends none by default
 
 
-def prepare() -> None:
-    """Prepare a process of a distributed run. Importing the package in such a process calls this.
+def prepare(*roles: str) -> None:
+    """Prepare this process for taking part in a distributed run.
 
-    Bad settings end the process with one line and status 2.
+    Parameters
+    ----------
+    *roles : str
+        The roles that it can take.
+
+    Raises
+    ------
+    InputError
+        When a setting is missing or wrong. The message names the variable.
     """
-    try:
-        check(os.environ)
-    except InputError as error:
-        print(f"d2l_alexnet: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    check(os.environ, roles)
     for name in (HOST, NODE):
         if os.environ.get(name):  # ps-lite can listen only where it is given an address
             os.environ[name] = _address(name, os.environ[name])
     for name, value in HEARTBEAT.items():
         os.environ.setdefault(name, value)
-    if os.environ[ROLE] != "worker":
-        sys.meta_path.insert(0, _ServerFinder())
     if CONTROL_PIPE in os.environ:
         threading.Thread(target=_follow_control_pipe, daemon=True).start()
 
 
-def check(environment: Mapping[str, str]) -> None:
+def check(environment: Mapping[str, str], roles: Sequence[str] = ROLES) -> None:
     """Check the settings of a process.
 
     Parameters
     ----------
     environment : mapping of str to str
+    roles : sequence of str
+        The roles that the process can take.
 
     Raises
     ------
@@ -64,8 +62,8 @@ def check(environment: Mapping[str, str]) -> None:
         When a setting is missing or wrong. The message names the variable.
     """
     role = environment.get(ROLE)
-    if role not in ROLES:
-        raise InputError(f"{ROLE}: {_found(role)}, should be {', '.join(ROLES)}")
+    if role not in roles:
+        raise InputError(f"{ROLE}: {_found(role)}, should be {', '.join(roles)}")
     port = _whole(environment, PORT, 1, 65535)
     workers = _whole(environment, WORKERS, 1)
     _whole(environment, SERVERS, 1)
@@ -113,16 +111,6 @@ def _bind(setting: str, host: str, port: int) -> None:
             trial.bind((host, port))
     except OSError as error:
         raise InputError(f"{setting}: cannot listen there ({error.strerror})") from error
-
-
-class _ServerFinder(importlib.abc.MetaPathFinder):
-    """Let Python import our server when MXNet imports its own."""
-
-    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
-        if name == SERVER_MODULE:
-            server = Path(__file__).with_name("server.py")
-            return importlib.util.spec_from_file_location(name, server)
-        return None
 
 
 def _follow_control_pipe() -> None:

@@ -1,26 +1,22 @@
-"""The scheduler and the servers of a distributed run, in the place of MXNet's own module.
+"""The scheduler and the servers of a distributed run: ``python -m d2l_alexnet.distributed.server``.
 
-MXNet's server unpickles a command from the network, and a pickle can run any code. The command is
-meant to bring the optimizer to the server. Here workers update the weights, so no such command is
-ever sent. This server refuses it.
-
-`d2l_alexnet.distributed.rendezvous.prepare` lets Python import this file as
-`mxnet.kvstore.kvstore_server`. As with MXNet's own module, the import runs the server.
+It takes the place of MXNet's own server, which unpickles a command from the network, and a pickle
+can run any code. The command is meant to bring the optimizer to the server. Here workers update the
+weights, so no such command is ever sent. This server refuses it.
 """
 
 from __future__ import annotations
 
 import ctypes
-import sys
+from typing import Sequence
 
 from mxnet.base import _LIB, check_call
-from mxnet.kvstore.base import create
+from mxnet.kvstore import create
 
-from d2l_alexnet.distributed.rendezvous import SERVER_MODULE
+from d2l_alexnet import cli
+from d2l_alexnet.distributed import rendezvous
 
 CONTROLLER = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-
-__all__: list[str] = []  # for MXNet, which imports all names
 
 
 def refuse(command: int, body: bytes, _: object) -> None:
@@ -32,12 +28,14 @@ def refuse(command: int, body: bytes, _: object) -> None:
     )
 
 
-def serve() -> None:
-    """Serve until the run is over, and end the process."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve until the run is over."""
+    description = "Be the scheduler or a server of a distributed run, as DMLC_ROLE says."
+    cli.Parser("distributed.server", description).parse_args(argv)
+    rendezvous.prepare("scheduler", "server")
     kvstore = create("dist")
     check_call(_LIB.MXKVStoreRunServer(kvstore.handle, CONTROLLER(refuse), None))
-    sys.exit()
 
 
-if __name__ == SERVER_MODULE:
-    serve()
+if __name__ == "__main__":
+    cli.run(main)

@@ -13,6 +13,7 @@ import platform
 import re
 import signal
 import sys
+import types
 import warnings
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +23,8 @@ from d2l_alexnet.runtime import arm, gpus, old_modules
 from d2l_alexnet.runtime.cores import default_threads
 
 PACKAGE = "d2l_alexnet"  # the name in each ImportError; see `prepare`
+
+SERVER_MODULE = "mxnet.kvstore.kvstore_server"
 
 # The compiler's libraries, and the Debian package of each. ARM has no libquadmath.
 SYSTEM_LIBRARIES = {"libgomp.so.1": "libgomp1", "libquadmath.so.0": "libquadmath0"}
@@ -78,6 +81,7 @@ def prepare() -> None:
             name=PACKAGE,
         )
     old_modules.install()
+    keep_from_serving()
     os.environ.setdefault("OMP_NUM_THREADS", str(default_threads()))
     load_system_libraries()
     if platform.machine() == "aarch64":
@@ -92,6 +96,16 @@ def prepare() -> None:
                 name=PACKAGE,
             )
         load_cuda_libraries()
+
+
+def keep_from_serving() -> None:
+    """Let ``import mxnet`` return where `DMLC_ROLE` names a server or a scheduler.
+
+    MXNet's module of the server runs it when it is imported, until the distributed run is over. An
+    empty module takes its place. ``python -m d2l_alexnet.distributed.server`` runs a server.
+    """
+    if os.environ.get("DMLC_ROLE", "worker") != "worker":
+        sys.modules[SERVER_MODULE] = types.ModuleType(SERVER_MODULE)
 
 
 def load_system_libraries(machine: str = platform.machine()) -> None:
@@ -161,7 +175,6 @@ def refuse_without_avx(cpuinfo: str | Path = "/proc/cpuinfo") -> None:
 
 
 def _train_a_step() -> None:
-    os.environ.pop("DMLC_ROLE", None)  # with it, the import could wait for other processes
     from mxnet import autograd, gluon, nd
 
     net = gluon.nn.HybridSequential()

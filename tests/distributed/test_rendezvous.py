@@ -64,19 +64,57 @@ def test_bad_settings_are_named(changes, message):
         rendezvous.check(environment)
 
 
-def test_host_names_are_resolved_because_ps_lite_listens_only_at_addresses(python):
+def test_host_names_are_resolved_because_ps_lite_listens_only_at_addresses(monkeypatch):
     names = {rendezvous.HOST: "localhost", rendezvous.NODE: "localhost"}
-    code = f"import os, d2l_alexnet; print(*map(os.environ.get, {[*names]}))"
-    assert python(code, **{**ENVIRONMENT, **names}).stdout == "127.0.0.1 127.0.0.1\n"
+    monkeypatch.setattr(os, "environ", {**ENVIRONMENT, **names})
+    rendezvous.prepare("worker")
+    assert [os.environ[name] for name in names] == ["127.0.0.1", "127.0.0.1"]
 
 
-def test_bad_settings_end_a_process_before_mxnet_sees_them(run):
-    environment = {**os.environ, **ENVIRONMENT, rendezvous.ROLE: "server", rendezvous.PORT: "0"}
-    done = run("train", env=environment)
-    assert done.returncode == 2
-    assert done.stderr == (
-        "d2l_alexnet: DMLC_PS_ROOT_PORT: found '0', should be a whole number from 1 to 65535\n"
+@pytest.mark.parametrize(
+    ("command", "changes", "message"),
+    [
+        (
+            ["distributed.server"],
+            dict(DMLC_ROLE="server", DMLC_PS_ROOT_PORT="0"),
+            "DMLC_PS_ROOT_PORT: found '0', should be a whole number from 1 to 65535",
+        ),
+        (["distributed.server"], {}, "DMLC_ROLE: found 'worker', should be scheduler, server"),
+        (
+            ["train", "--kvstore", "dist_sync"],
+            dict(DMLC_ROLE="server"),
+            "DMLC_ROLE: found 'server', should be worker",
+        ),
+    ],
+)
+def test_bad_settings_end_a_process_before_ps_lite_sees_them(run, command, changes, message):
+    done = run(*command, env={**os.environ, **ENVIRONMENT, **changes})
+    assert (done.returncode, done.stderr) == (2, f"d2l_alexnet: {message}\n")
+
+
+@pytest.mark.parametrize("role", ["scheduler", "server", "worker", "boss"])
+def test_other_commands_take_no_part_in_a_distributed_run(python, role):
+    """MXNet alone would be the server as soon as it is imported, until the run is over."""
+    code = "from d2l_alexnet import shapes; shapes.main(['--format', 'lecture'])"
+    done = python(code, **{**ENVIRONMENT, rendezvous.ROLE: role})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("conv0 output shape:")
+
+
+def test_a_run_of_one_process_does_not_become_a_server(python, tmp_path):
+    code = (
+        "import dataclasses\n"
+        "from d2l_alexnet import train\n"
+        "from d2l_alexnet.data import DATA_SETS\n"
+        "data = DATA_SETS['fashion-mnist']\n"
+        "small = lambda _: tuple((x[:16], y[:16]) for x, y in data.read(None))\n"
+        "DATA_SETS['fashion-mnist'] = dataclasses.replace(data, read=small)\n"
+        "flags = '--recipe quick --train-size 16 --batch-size 8 --resize 67 --num-workers 0'\n"
+        f"train.main([*flags.split(), '--ctx', 'cpu', '--out', {str(tmp_path / 'run')!r}])"
     )
+    done = python(code, **{**ENVIRONMENT, rendezvous.ROLE: "server"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "run" / "net.params").exists()
 
 
 def test_a_worker_without_a_launcher_is_told_of_it(run):
