@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import os
 import re
@@ -13,6 +12,7 @@ from typing import Iterator
 
 from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.recipes import Recipe
+from d2l_alexnet.run_folder import lock
 
 EVENTS = "tensorboard"  # folder
 PARTIAL = ".partial"  # files that are being written
@@ -46,7 +46,7 @@ def new_folder(recipe: Recipe, out: str | Path | None = None) -> Path:
             out.stat()  # from Python 3.14 on, `exists` raises no error
     except OSError as error:
         raise InputError(f"--out {out}: {error.strerror}; choose another folder") from error
-    if out.is_dir() and not all(map(_is_partial, out.iterdir())):
+    if out.is_dir() and not all(map(_is_left_over, out.iterdir())):
         raise InputError(f"--out {out}: not empty; choose a new folder")
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: there is a file of that name; choose a new folder")
@@ -93,7 +93,7 @@ def _new_name(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[Path]:
-    """Create a run folder if needed, and lock it. A killed process leaves no lock behind.
+    """Create a run folder if needed, and lock it.
 
     Temporary files of a killed process are removed.
 
@@ -104,30 +104,29 @@ def locked(folder: Path) -> Iterator[Path]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise InputError(f"--out {folder}: cannot write there ({error.strerror})") from error
-    try:
-        _lock(folder, descriptor)
+    with lock.locked(folder):
+        _remove_partial(folder)
         yield folder
-    finally:
-        os.close(descriptor)
 
 
-def _lock(folder: Path, descriptor: int) -> None:
+def _remove_partial(folder: Path) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for path in filter(_is_partial, folder.iterdir()):
             path.unlink()
-    except BlockingIOError as error:
-        raise InputError(f"{folder}: another run is writing there") from error
     except OSError as error:
         raise InputError(f"{folder}: cannot write there ({error.strerror})") from error
 
 
 def _is_partial(path: Path) -> bool:
-    """Say whether this is a file that a killed run has left, by its name."""
+    """Say whether this is a file that a run has not written to its end, by its name."""
     return bool(PARTIAL_NAME.fullmatch(path.name)) and path.is_file()
+
+
+def _is_left_over(path: Path) -> bool:
+    """Say whether a run that was killed before its first result has left this file."""
+    return path.name == lock.NAME or _is_partial(path)
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ def test_only_our_own_temporary_files_are_removed(tmp_path):
     (tmp_path / "losses.partial").mkdir()
     with folder.locked(tmp_path):
         left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == ["losses.partial", "mine.partial", "net.params"]
+    assert left == ["losses.partial", "mine.partial", "net.params", "run.lock"]
 
 
 def test_a_folder_with_what_a_killed_run_left_is_as_good_as_empty(tmp_path):
