@@ -123,7 +123,9 @@ class Prediction:
         note = " (inverted)" if self.inverted else ""
         order = np.argsort(-self.probabilities, kind="stable")
         text = ", ".join(f"{self.classes[i]} {self.probabilities[i]:.3f}" for i in order)
-        return f"{self.path}{note}: {text}"
+        # A file's name that is not in UTF-8 has surrogates, which cannot be printed.
+        name = self.path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return f"{name}{note}: {text}"
 
 
 def evaluate(run: str | Path, options: RunOptions | None = None, **keywords: Any) -> Evaluation:

@@ -14,7 +14,8 @@ import io
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Callable, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Iterator, NamedTuple, NoReturn, Sequence, Tuple
+from unittest import mock
 
 import mxnet as mx
 from mxnet.gluon import nn
@@ -24,6 +25,7 @@ from d2l_alexnet.errors import InputError
 from d2l_alexnet.nets import INPUT_SHAPES, NETS
 
 LARGEST_SIDE = 1024  # pixels; the search for an input that fits stops at this side
+LARGEST_ARRAY = 2**31 - 1  # values; MXNet's wheels cannot count more
 Shape = Tuple[int, ...]
 
 TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
@@ -84,9 +86,13 @@ def trace(net: Any, input_shape: Shape) -> list[Layer]:
     Raises
     ------
     InputError
-        When the input does not fit the net. The message names the smallest square that fits.
+        When the input does not fit the net. The message names the smallest square that fits. And
+        for a net that MXNet cannot compute symbolically.
     """
-    calls = _call_layers(net)
+    try:
+        calls = _call_layers(net)
+    except Exception as error:  # a net of GluonCV may compute with values, or need more inputs
+        raise InputError(f"the layers of this net cannot be listed ({_line(error)})") from error
     graph = mx.sym.Group([symbol for call in calls for symbol in (call.input, call.output)])
     try:
         shapes_of_arguments, shapes, shapes_of_states = _infer(graph, input_shape)
@@ -140,6 +146,8 @@ def _infer(graph: Any, input_shape: Shape) -> tuple[list[Shape], list[Shape], li
 
 
 def _smallest_side(graph: Any, batch_and_channels: Shape) -> int | None:
+    if math.prod(batch_and_channels) > LARGEST_ARRAY:
+        return None
     for side in range(1, LARGEST_SIDE + 1):
         with contextlib.suppress(mx.MXNetError):
             _infer(graph, (*batch_and_channels, side, side))
@@ -150,11 +158,18 @@ def _smallest_side(graph: Any, batch_and_channels: Shape) -> int | None:
 def _misfit(graph: Any, input_shape: Shape, error: Exception) -> str:
     """Write the error message for an input that does not fit: which one fits, or why none does."""
     side = _smallest_side(graph, input_shape[:2])
+    if math.prod(input_shape) > LARGEST_ARRAY and side is None:
+        return f"input {input_shape} has more than {LARGEST_ARRAY:,} values; choose a smaller one"
     if side is None:
-        reason = str(error).strip().splitlines()[-1].partition("Check failed: ")
-        return f"input {input_shape} does not fit the net: {reason[2] or reason[0]}"
+        return f"input {input_shape} does not fit the net: {_line(error)}"
     fits = (*input_shape[:2], side, side)
     return f"input {input_shape} does not fit the net; the smallest square that fits is {fits}"
+
+
+def _line(error: Exception) -> str:
+    """Return the line of MXNet's message that says what was wrong."""
+    *_, last = str(error).strip().splitlines() or [repr(error)]
+    return last.partition("Check failed: ")[2] or last
 
 
 def _multiply_adds(
@@ -240,7 +255,8 @@ def net_by_name(name: str) -> tuple[Any, Shape]:
     Raises
     ------
     InputError
-        For an unknown name, or when GluonCV cannot be imported.
+        For an unknown name, when GluonCV cannot be imported, or when it cannot build the net
+        without downloading weights.
     """
     if name.startswith("gluoncv:"):
         return _gluoncv_net(name.partition(":")[2]), (1, 3, 224, 224)
@@ -259,10 +275,29 @@ def _gluoncv_net(name: str) -> Any:
         similar = difflib.get_close_matches(name, model_zoo.get_model_list(), n=3)
         hint = f"; similar: {', '.join(similar)}" if similar else ""
         raise InputError(f"--net gluoncv:{name}: GluonCV has no such net{hint}")
-    try:  # without this setting, nets for detection download the weights of their base net
-        return model_zoo.get_model(name, pretrained_base=False)
-    except TypeError:  # nets without a base net do not have the setting
-        return model_zoo.get_model(name)
+    reason = ""
+    # With the setting, most nets do without the weights of their base net. Others do not have it.
+    for settings in (dict(pretrained_base=False), {}):
+        try:
+            with _no_downloads():
+                return model_zoo.get_model(name, **settings)
+        except Exception as error:
+            reason = _line(error)
+    raise InputError(f"--net gluoncv:{name}: GluonCV cannot build it ({reason})")
+
+
+@contextlib.contextmanager
+def _no_downloads() -> Iterator[None]:
+    """Let GluonCV and MXNet refuse to download weights: a trace needs none."""
+
+    def refuse(address: str, **_: Any) -> NoReturn:
+        raise InputError(f"it needs weights from {address}")
+
+    with contextlib.ExitStack() as stack:
+        for package in ("gluoncv", "mxnet.gluon"):
+            store = importlib.import_module(f"{package}.model_zoo.model_store")
+            stack.enter_context(mock.patch.object(store, "download", refuse))
+        yield
 
 
 def parse_shape(text: str) -> Shape:

@@ -12,13 +12,14 @@ import re
 import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Iterable, Sequence
+from typing import Any, Callable, Iterable, Sequence
 
 from d2l_alexnet import cli, gap
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.history import cuts, read_history
 from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import LECTURE, RECIPES, Recipe
+from d2l_alexnet.run_folder.folder import writing
 from d2l_alexnet.run_folder.settings import SETTINGS, read_settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -340,22 +341,29 @@ def details(results: str | Path) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def put(path: str | Path, text: str) -> None:
-    """Replace the text between the two marks of a file.
+def put(path: Path, text: str) -> str:
+    """Return the contents of a file with another text between its two marks.
 
     Raises
     ------
     InputError
-        When the file does not exist, or a mark is missing.
+        When the file cannot be read, or a mark is missing.
     """
     try:
-        old = Path(path).read_text()
+        old = path.read_text("utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot read it ({error.strerror}); use --root") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not in UTF-8 ({error.reason}); convert it") from error
     between = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
     if not between.search(old):
         raise InputError(f"{path}: the marks {BEGIN} and {END} are missing")
-    Path(path).write_text(between.sub(lambda _: f"{BEGIN}\n\n{text}\n\n{END}", old))
+    return between.sub(lambda _: f"{BEGIN}\n\n{text}\n\n{END}", old)
+
+
+def written(root: Path) -> dict[Path, Callable[[Path], str]]:
+    """List the files with tables, and the functions that write them."""
+    return {root / "README.md": summary, root / "results/README.md": details}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -366,8 +374,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--root", type=Path, default=ROOT, metavar="DIR", help="folder of the repository"
     )
     root = parser.parse_args(argv).root
-    put(root / "README.md", summary(root / "results"))
-    put(root / "results/README.md", details(root / "results"))
+    texts = {path: put(path, write(root / "results")) for path, write in written(root).items()}
+    for path, text in texts.items():  # only after both could be made
+        with writing(path) as partial:
+            partial.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -190,6 +191,14 @@ def test_a_prediction_names_every_class_the_most_probable_first():
     said = str(evaluate.Prediction("x.png", False, probabilities, CLASSES))
     assert said.startswith("x.png: trouser 0.500, pullover 0.300, t-shirt 0.050, dress 0.050, ")
     assert said.count(",") == 9
+
+
+def test_a_name_that_is_not_in_utf8_can_be_printed(untrained, tmp_path, capsys):
+    path = os.fsdecode(bytes(tmp_path / "boot") + b"\xff.png")
+    Image.new("L", (28, 28), 90).save(path)
+    (prediction,) = evaluate.classify(untrained, [path], "cpu")
+    assert prediction.path == path
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/boot\\xff.png: ")
 
 
 def test_bad_pictures_are_named_and_the_others_are_done(untrained, fashion_mnist, tmp_path):

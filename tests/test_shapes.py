@@ -129,8 +129,46 @@ def test_gluoncvs_nets(name, side, parameters, multiply_adds):
 
 
 @pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("resnet18_v1b_custom", "it needs weights from http.*/resnet18_v1b-.*.zip"),
+        ("yolo3_darknet53_custom", ".* missing 1 required positional argument: 'classes'"),
+    ],
+)
+def test_a_net_of_gluoncv_that_needs_more_than_its_name_is_refused(
+    name, reason, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MXNET_HOME", str(tmp_path))  # there are no weights that were downloaded
+    monkeypatch.setattr("socket.getaddrinfo", None)  # and none can be
+    with pytest.raises(
+        InputError, match=f"^--net gluoncv:{name}: GluonCV cannot build it .{reason}"
+    ):
+        shapes.net_by_name(f"gluoncv:{name}")
+    assert not list(tmp_path.glob("models/*.zip"))
+
+
+def test_a_net_that_refuses_the_setting_for_its_base_net_is_built_without():
+    """GluonCV raises many types for it: TypeError, ValueError, and Warning here."""
+    net, shape = shapes.net_by_name("gluoncv:darknet53")
+    assert len(shapes.trace(net, shape)) > 100
+
+
+def test_a_net_that_cannot_be_traced_is_one_line():
+    class Values(nn.HybridBlock):
+        def hybrid_forward(self, F, X):
+            return F.reshape(X, X.asnumpy().shape)
+
+    with pytest.raises(InputError, match="^the layers of this net cannot be listed .[^\n]*$"):
+        shapes.trace(Values(), (1, 1, 8, 8))
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ["--input", "1,999999999999999999,224,224"],
+            "input (1, 999999999999999999, 224, 224) has more than 2,147,483,647 values; choose",
+        ),
         (["--net", "lenet"], "--net lenet: no such net; choose alexnet, alexnet_cifar10, "),
         (["--net", "gluoncv:alexnot"], "GluonCV has no such net; similar: alexnet"),
         (["--input", "1,1,32,32"], "the smallest square that fits is (1, 1, 67, 67)"),

@@ -50,11 +50,13 @@ def read_picture(
     Raises
     ------
     InputError
-        If the file does not exist, if the picture is damaged or fully transparent, or if it has
-        more pixels than Pillow allows (about 89 million).
+        If the file does not exist or is a named pipe, if the picture is damaged or fully
+        transparent, or if it has more pixels than Pillow allows (about 89 million).
     """
-    source = io.BytesIO(sys.stdin.buffer.read()) if str(path) == STANDARD_INPUT else path
+    source = io.BytesIO(sys.stdin.buffer.read()) if str(path) == STANDARD_INPUT else Path(path)
     try:
+        if isinstance(source, Path) and (source.is_fifo() or source.is_char_device()):
+            raise ValueError("not a regular file; - is standard input")  # `open` would wait
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -70,12 +72,21 @@ def read_picture(
 def _upright(picture: Image.Image) -> Image.Image:
     """Rotate a picture upright by its EXIF data, and convert it to mode RGBA."""
     picture = ImageOps.exif_transpose(picture)
+    if picture.mode == "F":  # `convert` would round values from 0 to 1 to black
+        picture = Image.fromarray(_eight_bits(np.asarray(picture)))
     if picture.mode.startswith("I"):  # 16 bits per pixel; `convert` would clip them at 255
         picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
     picture = picture.convert("RGBA")
     if not picture.getchannel("A").getbbox():
         raise ValueError("it is fully transparent")
     return picture
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    """Convert grey values from 0 to 1 to values from 0 to 255."""
+    if not (values.min() >= 0 and values.max() <= 1):  # NaN is refused too
+        raise ValueError(f"its values should be from 0 to 1, not {values.min()} to {values.max()}")
+    return (values * 255).round().astype(np.uint8)
 
 
 def like_fashion_mnist(picture: Image.Image, side: int = 28) -> tuple[np.ndarray, bool]:

@@ -1,4 +1,5 @@
 import io
+import os
 import random
 
 import numpy as np
@@ -56,6 +57,18 @@ def test_formats_with_loss_come_close(boot, read, name, mode):
 def test_sixteen_bits_a_pixel_are_not_cut_off(boot, read):
     image, _ = read(Image.fromarray(np.asarray(boot).astype(np.uint16) * 257))
     assert (image == np.asarray(boot)).all()
+
+
+def pfm(values):
+    """Write grey values as a portable float map, which begins with the lowest row."""
+    head = "Pf\n{1} {0}\n-1.0\n".format(*values.shape)
+    return head.encode() + values[::-1].astype("<f4").tobytes()
+
+
+def test_floats_from_0_to_1_are_not_read_as_black(boot, tmp_path):
+    (tmp_path / "boot.pfm").write_bytes(pfm(np.asarray(boot) / 255))
+    image, _ = read_picture(tmp_path / "boot.pfm", like_fashion_mnist)
+    assert (image[..., 0] == np.asarray(boot)).all()
 
 
 def test_a_dark_thing_on_white_is_inverted_and_said_to_be(boot, read):
@@ -123,6 +136,9 @@ BAD = {
     "large": (bytes_of(Image.new("1", (12_000, 9_000))), "could be decompression bomb"),
     "huge": (bytes_of(Image.new("1", (30_000, 30_000))), "could be decompression bomb"),
     "narrow": (bytes_of(Image.new("L", (29, 1))), "it is more than 28 times as long as wide"),
+    "float-255": (pfm(np.full((9, 9), 255.0)), "should be from 0 to 1, not 255.0 to 255.0"),
+    "float-negative": (pfm(np.full((9, 9), -0.5)), "should be from 0 to 1, not -0.5 to -0.5"),
+    "float-nan": (pfm(np.full((9, 9), np.nan)), "should be from 0 to 1, not nan to nan"),
     "transparent": (bytes_of(Image.new("RGBA", (9, 9))), "it is fully transparent"),
 }
 
@@ -144,6 +160,13 @@ def test_a_bad_picture_is_named_in_one_line(tmp_path, name):
 def test_a_missing_picture_is_named(path, why):
     with pytest.raises(InputError, match=f"^{path}: cannot read this picture .{why}.$"):
         read_picture(path, like_fashion_mnist)
+
+
+def test_a_named_pipe_and_an_endless_device_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (str(tmp_path / "pipe"), "/dev/zero"):
+        with pytest.raises(InputError, match=f"^{path}: cannot read .*not a regular file; - is "):
+            read_picture(path, like_fashion_mnist)
 
 
 @pytest.mark.parametrize("name", ["BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP"])

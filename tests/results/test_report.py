@@ -10,7 +10,7 @@ from pathlib import Path
 import mxnet as mx
 import pytest
 
-from d2l_alexnet.errors import InputError
+from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.history import read_history, write_history
 from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET, LECTURE, QUICK
@@ -199,14 +199,39 @@ def test_a_file_without_a_place_for_the_report_is_left_alone(tmp_path):
     (tmp_path / "README.md").write_text("nothing\n")
     with pytest.raises(InputError, match=r"README.md: the marks .* are missing"):
         report.put(tmp_path / "README.md", "text")
-    assert (tmp_path / "README.md").read_text() == "nothing\n"
+
+
+def test_a_file_that_is_not_utf8_is_one_line(tmp_path):
+    (tmp_path / "README.md").write_bytes("vor\xfcber".encode("latin-1"))
+    with pytest.raises(InputError, match=r"README.md: not in UTF-8 .invalid start byte.; convert"):
+        report.put(tmp_path / "README.md", "text")
+
+
+def make_root(folder):
+    for each in (folder, folder / "results"):
+        each.mkdir(exist_ok=True)
+        (each / "README.md").write_text(f"before {report.BEGIN} old {report.END} after\n")
+    return ["--root", str(folder)]
+
+
+def test_neither_file_is_changed_if_one_cannot_be_made(tmp_path):
+    arguments = make_root(tmp_path)
+    (tmp_path / "results/README.md").write_text("nothing\n")
+    with pytest.raises(InputError, match="the marks .* are missing"):
+        report.main(arguments)
+    assert " old " in (tmp_path / "README.md").read_text()
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, no_room):
+    arguments = make_root(tmp_path)
+    with no_room(), pytest.raises(RunError, match="README.md: cannot write it .File too large"):
+        report.main(arguments)
+    assert " old " in (tmp_path / "README.md").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "results"]
 
 
 def test_the_command_rewrites_the_files_of_the_folder_that_is_named(tmp_path):
-    for folder in (tmp_path, tmp_path / "results"):
-        folder.mkdir(exist_ok=True)
-        (folder / "README.md").write_text(f"before {report.BEGIN} old {report.END} after\n")
-    report.main(["--root", str(tmp_path)])
+    report.main(make_root(tmp_path))
     text = (tmp_path / "README.md").read_text()
     assert text.startswith(f"before {report.BEGIN}\n\n**lecture**: not run.")
     assert text.endswith(f"{report.END} after\n")
