@@ -33,7 +33,6 @@ CLASSES = (
     "truck",
 )
 RECORD = 1 + 3 * 32 * 32  # bytes: a label, then the red, green and blue plane of an image
-LARGEST_ARCHIVE = 2**28  # bytes; more than the files of an archive have together
 
 
 @dataclass(frozen=True)
@@ -195,13 +194,13 @@ def unpack(archive: Path, folder: Path) -> None:
     ValueError
         If the archive is damaged, or holds much more than the data set.
     """
-    left = LARGEST_ARCHIVE
+    left = download.LARGEST
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
                 left -= member.size
                 if left < 0:
-                    raise ValueError(f"{archive.name} holds more than {LARGEST_ARCHIVE:,} bytes")
+                    raise ValueError(f"{archive.name} holds more than {download.LARGEST:,} bytes")
                 stream = tar.extractfile(member) if member.isfile() else None
                 if stream:
                     (folder / Path(member.name).name).write_bytes(stream.read())

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 import urllib.request
 from pathlib import Path
-from typing import Callable, Protocol, Sequence, Tuple
+from typing import IO, Callable, Protocol, Sequence, Tuple
 
 import numpy as np
 from tqdm import tqdm
 
 from d2l_alexnet.errors import InputError
+from d2l_alexnet.runtime import process
 
-SCRATCH = ".getting-"  # begins the name of a scratch folder; the process id follows
+SCRATCH = ".getting-"  # begins the name of a scratch folder; host and process follow
+LARGEST = 2**28  # bytes of a file or of an archive's files; the largest archive has 186 million
+LONGEST = 3600  # seconds for a file or a program; then the next source is tried
+STALE = 24 * LONGEST  # seconds; no scratch folder is used so long
 GLUON_REPO = "https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com/"
 
 
@@ -145,12 +153,12 @@ def get_missing(
         cannot be written.
     """
     try:
+        _remove_leftovers(folder)
         missing = [file for file in files if not (folder / file.name).exists()]
         if not missing:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(folder)
-        with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", dir=folder) as scratch:
+        with tempfile.TemporaryDirectory(prefix=_scratch(os.getpid()), dir=folder) as scratch:
             failures = _get(missing, sources, Path(scratch), folder)
     except OSError as error:
         raise InputError(
@@ -166,12 +174,24 @@ def get_missing(
         )
 
 
+def _scratch(pid: int | str) -> str:
+    """Return how the names of the scratch folders of a process of this host begin."""
+    return f"{SCRATCH}{process.describe()['host']}-{pid}-"
+
+
 def _remove_leftovers(folder: Path) -> None:
-    """Remove the scratch folders of downloads that were killed: their processes have ended."""
+    """Remove the scratch folders of downloads that were killed, on this host or another one."""
     for scratch in folder.glob(f"{SCRATCH}*"):
-        pid = scratch.name[len(SCRATCH) :].partition("-")[0]
-        if not Path("/proc", pid).exists():
-            shutil.rmtree(scratch, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process may have removed it
+            if _has_ended(scratch.name) or time.time() - scratch.stat().st_mtime > STALE:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _has_ended(name: str) -> bool:
+    """Say whether the process of a scratch folder is known to have ended."""
+    pid = "".join(name.split("-")[-2:-1])
+    known = bool(process.describe()["started"]) and name.startswith(_scratch(pid))
+    return known and not process.started(pid)
 
 
 def _get(
@@ -197,13 +217,25 @@ def _get(
 
 
 def download(address: str, name: str, scratch: Path) -> Path:
-    """Download a file, with a progress bar on a terminal."""
-    with urllib.request.urlopen(address + name, timeout=20) as response:
+    """Download a file, with a progress bar on a terminal.
+
+    Raises
+    ------
+    OSError
+        If it cannot be downloaded, is larger than `LARGEST` or takes longer than `LONGEST`.
+    """
+    begin, path = time.monotonic(), scratch / name
+    with urllib.request.urlopen(address + name, timeout=20) as response, path.open("wb") as out:
         size = int(response.headers.get("Content-Length", 0)) or None
-        bar = tqdm.wrapattr(response, "read", total=size, desc=name, disable=None)
-        with bar as stream, (scratch / name).open("wb") as out:
-            shutil.copyfileobj(stream, out)
-    return scratch / name
+        with tqdm(desc=name, total=size, unit="B", unit_scale=True, disable=None) as bar:
+            for block in iter(lambda: response.read1(2**16), b""):  # what has arrived
+                out.write(block)
+                bar.update(len(block))
+                if out.tell() > LARGEST:
+                    raise OSError(f"larger than {LARGEST:,} bytes")
+                if time.monotonic() - begin > LONGEST:
+                    raise OSError(f"not finished after {LONGEST:,} s")
+    return path
 
 
 def run(command: Sequence[str], folder: Path, line: int = -1, result: str = "") -> Path:
@@ -227,20 +259,38 @@ def run(command: Sequence[str], folder: Path, line: int = -1, result: str = "") 
     Raises
     ------
     OSError
-        If the program fails, or leaves no such file. The message has this line.
+        If the program fails, or leaves no such file: the message has this line. And if it takes
+        longer than `LONGEST`, or writes a file or an output larger than `LARGEST`.
     """
-    done = subprocess.run(
+    with tempfile.TemporaryFile("w+", dir=folder, errors="replace") as output:
+        status = _run(command, folder, output)
+        output.seek(0)
+        lines = output.read().strip().splitlines()
+    if status == -signal.SIGXFSZ:
+        raise OSError(f"{command[0]}: has written more than {LARGEST:,} bytes")
+    found = list(folder.glob(result)) if result else [folder]
+    if status or not found:
+        lines = lines or [f"exit status {status}, and no {result or 'error message'}"]
+        raise OSError(f"{command[0]}: {lines[line]}")
+    return found[0]
+
+
+def _run(command: Sequence[str], folder: Path, output: IO[str]) -> int:
+    """Run another program within the limits, and return its exit status."""
+    started = subprocess.Popen(
         command,
         cwd=folder,
         env={**os.environ, "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
-        text=True,
     )
-    found = list(folder.glob(result)) if result else [folder]
-    if done.returncode or not found:
-        status = f"exit status {done.returncode}, and no {result or 'error message'}"
-        output = done.stdout.strip().splitlines() or [status]
-        raise OSError(f"{command[0]}: {output[line]}")
-    return found[0]
+    try:
+        if hasattr(resource, "prlimit"):  # Linux
+            resource.prlimit(started.pid, resource.RLIMIT_FSIZE, (LARGEST, LARGEST))
+        return started.wait(LONGEST)
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"{command[0]}: not finished after {LONGEST:,} s") from error
+    finally:
+        started.kill()  # if it has not ended, also after Ctrl-C
+        started.wait()
