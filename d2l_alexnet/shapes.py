@@ -256,7 +256,7 @@ def net_by_name(name: str) -> tuple[Any, Shape]:
     ------
     InputError
         For an unknown name, when GluonCV cannot be imported, or when it cannot build the net
-        without downloading weights.
+        without weights.
     """
     if name.startswith("gluoncv:"):
         return _gluoncv_net(name.partition(":")[2]), (1, 3, 224, 224)
@@ -279,7 +279,7 @@ def _gluoncv_net(name: str) -> Any:
     # With the setting, most nets do without the weights of their base net. Others do not have it.
     for settings in (dict(pretrained_base=False), {}):
         try:
-            with _no_downloads():
+            with _without_weights():
                 return model_zoo.get_model(name, **settings)
         except Exception as error:
             reason = _line(error)
@@ -287,16 +287,16 @@ def _gluoncv_net(name: str) -> Any:
 
 
 @contextlib.contextmanager
-def _no_downloads() -> Iterator[None]:
-    """Let GluonCV and MXNet refuse to download weights: a trace needs none."""
+def _without_weights() -> Iterator[None]:
+    """Let GluonCV and MXNet find and download no weights: a trace needs none."""
 
-    def refuse(address: str, **_: Any) -> NoReturn:
-        raise InputError(f"it needs weights from {address}")
+    def refuse(name: str, *_: Any, **__: Any) -> NoReturn:
+        raise InputError(f"it needs the weights of {name}")
 
     with contextlib.ExitStack() as stack:
         for package in ("gluoncv", "mxnet.gluon"):
             store = importlib.import_module(f"{package}.model_zoo.model_store")
-            stack.enter_context(mock.patch.object(store, "download", refuse))
+            stack.enter_context(mock.patch.object(store, "get_model_file", refuse))
         yield
 
 

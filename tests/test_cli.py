@@ -94,6 +94,15 @@ def test_every_option_of_a_run_has_a_flag_and_a_documented_field():
     assert {field.name for field in dataclasses.fields(RunOptions)} <= flags
 
 
+def test_a_patience_that_no_timer_can_hold_is_refused(capsys):
+    """In ps-lite's C int, 3e9 seconds were a negative number: workers gave up at once."""
+    with pytest.raises(SystemExit):
+        train.main(["--kvstore", "dist_sync", "--patience", "3e9"])
+    assert "--patience: '3e9' is not a number that is above 0 and at most 1000000" in (
+        capsys.readouterr().err
+    )
+
+
 def test_dropout_can_be_set_on_the_command_line(monkeypatch):
     seen = []
     monkeypatch.setattr(train, "train", lambda recipe, *_, **__: seen.append(recipe))

@@ -18,6 +18,7 @@ DRIVER = "libcuda.so.1"
 # MXNet 1.9.1 contains machine code for compute capability 5.0, 6.0, 7.0, 8.0 and 8.6. It contains
 # no PTX code, which a driver could translate for newer GPUs. The maximum is excluded.
 MIN_CAPABILITY, MAX_CAPABILITY = (5, 0), (9, 0)
+SECONDS = 60  # for an answer of the driver; usually it takes less than one
 MIN_DRIVER = (11, 0)  # the CUDA version that the driver must support for CUDA 11.2's libraries
 CAPABILITY = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 
@@ -77,7 +78,11 @@ def find() -> tuple[list[GPU], str]:
     reason : str
         Why there are none, in a clause; empty if there are some.
     """
-    query = subprocess.run([sys.executable, __file__], capture_output=True, text=True)
+    command = [sys.executable, __file__]
+    try:
+        query = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [], f"the NVIDIA driver query failed ({error})"
     if query.returncode:
         last = (query.stderr.strip().splitlines() or [f"exit status {query.returncode}"])[-1]
         return [], f"the NVIDIA driver query failed ({last})"

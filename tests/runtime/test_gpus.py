@@ -1,6 +1,7 @@
 """GPUs without a GPU: recorded answers, and a stand-in for NVIDIA's driver built by the test."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -101,6 +102,15 @@ def test_the_driver_is_asked_in_another_process(stand_in_driver):
 def test_a_driver_that_fails_is_quoted(stand_in_driver):
     stand_in_driver(status=100)
     assert gpus.find() == ([], "no GPU: no CUDA-capable device")
+
+
+def test_a_driver_that_does_not_answer_and_a_python_that_cannot_start_are_reasons(monkeypatch):
+    monkeypatch.setattr(gpus, "SECONDS", 0)
+    found, reason = gpus.find()
+    assert found == []
+    assert re.match("the NVIDIA driver query failed .Command .* timed out after 0 seconds", reason)
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    assert "No such file or directory: '/no/such/python'" in gpus.find()[1]
 
 
 @needs_compiler
