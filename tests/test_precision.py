@@ -52,9 +52,10 @@ def test_outputs_and_gradients_are_float32_and_near_those_of_float32(recipe):
     assert all(each.dtype == np.float32 for each in outputs)
     exact, rounded = (each.asnumpy() for each in outputs)
     assert 0 < np.abs(exact - rounded).max() < 0.03 * np.abs(exact).max()
-    for exact, rounded in zip(*gradients):
-        assert exact.dtype == rounded.dtype == np.float32
-        assert np.linalg.norm(exact - rounded) < 0.2 * np.linalg.norm(exact) + 1e-5
+    # Compared all together: the biases before a batch normalization have no gradient but noise.
+    exact, rounded = (np.concatenate([each.ravel() for each in all_]) for all_ in gradients)
+    assert exact.dtype == rounded.dtype == np.float32
+    assert np.linalg.norm(exact - rounded) < 0.2 * np.linalg.norm(exact)
 
 
 @needs_bfloat16
