@@ -15,26 +15,41 @@ import numpy as np
 Measurement = Tuple[Callable[[], Any], Dict[str, Any]]
 Kinds = Mapping[str, Callable[[argparse.Namespace], Measurement]]
 
+# By recipe: channels of the images, the side they are resized to, and what is cropped from it.
+IMAGES = {
+    "lecture": (1, 224, 0),
+    "quick": (1, 224, 0),
+    "cifar10-alexnet": (3, 70, 6),
+    "cifar10-convnet": (3, 32, 0),
+}
+
 
 def arguments(kinds: Iterable[str], argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the kind of measurement, and its settings."""
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=kinds)
+    parser.add_argument("--recipe", choices=IMAGES, default="lecture")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--resize", type=int, default=224)
+    parser.add_argument("--resize", type=int, help="the recipe's if not given")
     parser.add_argument("--batches", type=int, default=3, help="in one measurement")
     parser.add_argument("--num-workers", type=int, default=4)
     parser.add_argument("--images", help="file with the training images, if they are needed")
     parser.add_argument("--ctx", default="cpu")
     parser.add_argument("--channels-last", action="store_true")
-    return parser.parse_args(argv)
+    parser.add_argument("--compile", action="store_true")
+    args = parser.parse_args(argv)
+    args.resize = args.resize or IMAGES[args.recipe][1]
+    return args
 
 
-def random_batch(batch_size: int, resize: int) -> tuple[np.ndarray, np.ndarray]:
-    """Make a batch of random pixels, float32 (N, 1, resize, resize), and labels, int32 (N,)."""
+def random_batch(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """Make a batch of random pixels, float32 (N, C, H, W), and labels, int32 (N,)."""
     generator = np.random.default_rng(0)
-    X = generator.random((batch_size, 1, resize, resize), np.float32)
-    return X, generator.integers(10, size=batch_size, dtype=np.int32)
+    channels, _, margin = IMAGES[args.recipe]
+    side = args.resize - margin
+    X = generator.random((args.batch_size, channels, side, side), np.float32)
+    return X, generator.integers(10, size=args.batch_size, dtype=np.int32)
 
 
 def checksum(batches: Iterable) -> int:

@@ -51,7 +51,8 @@ def work(args: argparse.Namespace) -> None:
     """Take the steps as one of the workers or as the only process; the first prints the figures."""
     with join(DistributedOptions(kvstore=args.kvstore)) as group:
         training = ours.prepare(args, group)
-        batch = ours.make_batch(args.batch_size // group.size, args.resize)
+        args.batch_size //= group.size
+        batch = ours.make_batch(args)
         take_steps(training, batch, WARM_UP)
         before, start = loopback_bytes(), time.perf_counter()
         take_steps(training, batch, args.steps)
@@ -77,7 +78,9 @@ def loopback_bytes() -> int:
 
 def measure(args: argparse.Namespace, shape: tuple[int, int] | None) -> dict[str, float]:
     """Measure so many workers and servers, or one process without them; give the figures."""
-    settings = [f"--{name}={vars(args)[name]}" for name in ("batch_size", "resize", "steps")]
+    settings = [
+        f"--{name}={vars(args)[name]}" for name in ("batch_size", "resize", "steps", "dtype")
+    ]
     arguments = ["--work", *(setting.replace("_", "-") for setting in settings)]
     command = [sys.executable, __file__]
     if shape:
@@ -157,13 +160,14 @@ def main() -> None:
     parser = harness.make_parser(__doc__.splitlines()[0], rounds=5)
     parser.add_argument("--batch-size", type=int, default=128, help="of all workers together")
     parser.add_argument("--resize", type=int, default=224)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--steps", type=int, default=5, help="in one measurement")
     parser.add_argument("--table", action="store_true", help="calculate when more machines pay")
     parser.add_argument(
         "--work", action="store_true", help="be a worker; for this script's own use"
     )
     parser.add_argument("--kvstore", default="device", help="the same")
-    parser.set_defaults(ctx="cpu")
+    parser.set_defaults(ctx="cpu", recipe="lecture")
     args = parser.parse_args()
     if args.work:
         work(args)

@@ -128,7 +128,7 @@ def written(values: Sequence[float], digits: int = 1) -> str:
     return "{} ({} to {})".format(*(f"{number:.{digits}f}" for number in numbers))
 
 
-def compare(measured: Mapping[str, Sequence[float]], unit: str) -> None:
+def compare(measured: Mapping[str, Sequence[float]], unit: str, ours: str = "ours") -> None:
     """Print a table of the contestants, with the ratio of ours to each.
 
     Parameters
@@ -136,13 +136,15 @@ def compare(measured: Mapping[str, Sequence[float]], unit: str) -> None:
     measured : dict of str to list of float
         Rates; higher is better.
     unit : str
+    ours : str
+        Which of them is compared with the others.
     """
     width = max(map(len, measured))
     for name, values in measured.items():
         line = f"{name:{width}}  {written(values)} {unit}"
-        if name != "ours":
-            ratio = written(ratios(measured["ours"], values), 2)
-            line += f"   ours is {ratio} times as fast"
+        if name != ours:
+            ratio = written(ratios(measured[ours], values), 2)
+            line += f"   {ours} is {ratio} times as fast"
         print(line)
 
 

@@ -46,7 +46,7 @@ def build_net(ctx: Any) -> Any:
 
 def make_batch(args: argparse.Namespace) -> tuple[Any, Any]:
     """Make a batch of random pixels and labels on the CPU."""
-    X, y = contestant.random_batch(args.batch_size, args.resize)
+    X, y = contestant.random_batch(args)
     return mx.nd.array(X), mx.nd.array(y, dtype=np.int32)
 
 

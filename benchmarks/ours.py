@@ -20,6 +20,7 @@ import d2l_alexnet  # noqa: F401, so that mxnet imports
 import mxnet as mx
 import numpy as np
 
+from d2l_alexnet import precision
 from d2l_alexnet.build import build_net, initialize, make_trainer
 from d2l_alexnet.callbacks.base import Callback
 from d2l_alexnet.data.load import load_data
@@ -27,7 +28,7 @@ from d2l_alexnet.distributed.process_group import SINGLE_PROCESS, SingleProcess
 from d2l_alexnet.loop import train_epoch
 from d2l_alexnet.metrics import evaluate_accuracy
 from d2l_alexnet.options import RunOptions
-from d2l_alexnet.recipes import CIFAR10_ALEXNET, LECTURE, Recipe
+from d2l_alexnet.recipes import CIFAR10_ALEXNET, LECTURE, RECIPES, Recipe
 from d2l_alexnet.runtime.devices import choose_context
 from d2l_alexnet.state import State, Training
 
@@ -47,7 +48,7 @@ class Batches:
     """The same batch again and again, as from a loader that takes no time."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.batch, self.number = make_batch(args.batch_size, args.resize), args.batches
+        self.batch, self.number = make_batch(args), args.batches
         self.images = args.batches * args.batch_size
 
     def __iter__(self) -> Iterator:
@@ -58,16 +59,18 @@ class Batches:
         return iter(self)
 
 
-def make_batch(batch_size: int, resize: int) -> tuple[Any, Any]:
+def make_batch(args: argparse.Namespace) -> tuple[Any, Any]:
     """Make a batch of random pixels and labels on the CPU."""
-    X, y = contestant.random_batch(batch_size, resize)
+    X, y = contestant.random_batch(args)
     return mx.nd.array(X), mx.nd.array(y, dtype=np.int32)
 
 
 def prepare(args: argparse.Namespace, group: SingleProcess = SINGLE_PROCESS) -> Training:
-    """Build the lecture's net and its trainer, as a run does."""
-    recipe = replace(LECTURE, resize=args.resize, batch_size=args.batch_size)
+    """Build a recipe's net and its trainer, as a run does."""
+    settings = {name: getattr(args, name) for name in ("resize", "batch_size", "dtype")}
+    recipe = replace(RECIPES[args.recipe], **settings)
     ctx, _ = choose_context(args.ctx)
+    precision.prepare(recipe.dtype, ctx)
     net = build_net(recipe)
     initialize(net, recipe, ctx, seed=0)
     trainer = make_trainer(net, recipe, steps=1, kvstore=group.kvstore)
@@ -169,7 +172,7 @@ def whole_run(args: argparse.Namespace) -> contestant.Measurement:
 
 
 def multiply(x: Any, w: Any, times: int) -> float:
-    """Multiply float32 matrices, (n, k) and (m, k), so many times; give the multiply-adds/s."""
+    """Multiply matrices, (n, k) and (m, k), so many times; give the multiply-adds/s."""
     start = time.perf_counter()
     for _ in range(times):
         mx.nd.FullyConnected(x, w, num_hidden=len(w), no_bias=True).wait_to_read()
@@ -177,14 +180,17 @@ def multiply(x: Any, w: Any, times: int) -> float:
 
 
 def matmul(args: argparse.Namespace) -> contestant.Measurement:
-    """Measure the multiplication of float32 matrices of several sizes, in multiply-adds/s.
+    """Measure the multiplication of matrices of several sizes, in multiply-adds/s.
 
     `FullyConnected`, which is oneDNN's, is the fastest in MXNet; see NOTES.md for others.
     """
+    precision.prepare(args.dtype, [mx.cpu()])
+    dtype = precision.BFLOAT16 if args.dtype == "bfloat16" else args.dtype
     random = np.random.default_rng(0).random
     products = {}
     for n, k, m in MATRICES:
         x, w = (mx.nd.array(random((rows, k), np.float32)) for rows in (n, m))
+        x, w = (mx.nd.amp_cast(each, dtype=dtype) for each in (x, w))
         times = max(1, MULTIPLY_ADDS // (n * k * m))
         products[f"{n} × {k} × {m}"] = functools.partial(multiply, x, w, times)
     return lambda: {name: product() for name, product in products.items()}, {}

@@ -1,10 +1,11 @@
-"""The same net and the same work in eager PyTorch, which has an environment of its own."""
+"""The same nets and the same work in PyTorch, which has an environment of its own."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
 import time
+from typing import Any, Iterable
 
 import contestant
 import numpy as np
@@ -12,28 +13,98 @@ import torch
 from torch import nn
 
 
-def build_net(args: argparse.Namespace) -> nn.Module:
-    """Build the lecture's net."""
-    size = ((args.resize - 11) // 4 + 1 - 3) // 2 + 1  # after the first pooling
+def relu(layer: nn.Module) -> nn.Sequential:
+    """Let a layer be followed by a ReLU."""
+    return nn.Sequential(layer, nn.ReLU(inplace=True))
+
+
+def alexnet(resize: int, dropout: float) -> nn.Module:
+    """Build the first lecture's net."""
+    side = ((resize - 11) // 4 + 1 - 3) // 2 + 1  # after the first pooling
     for _ in range(2):
-        size = (size - 3) // 2 + 1
-    net = nn.Sequential(
-        nn.Conv2d(1, 96, 11, stride=4), nn.ReLU(inplace=True),
+        side = (side - 3) // 2 + 1
+    return nn.Sequential(
+        relu(nn.Conv2d(1, 96, 11, stride=4)),
         nn.MaxPool2d(3, stride=2),
-        nn.Conv2d(96, 256, 5, padding=2), nn.ReLU(inplace=True),
+        relu(nn.Conv2d(96, 256, 5, padding=2)),
         nn.MaxPool2d(3, stride=2),
-        nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(inplace=True),
-        nn.Conv2d(384, 384, 3, padding=1), nn.ReLU(inplace=True),
-        nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(inplace=True),
+        relu(nn.Conv2d(256, 384, 3, padding=1)),
+        relu(nn.Conv2d(384, 384, 3, padding=1)),
+        relu(nn.Conv2d(384, 256, 3, padding=1)),
         nn.MaxPool2d(3, stride=2),
         nn.Flatten(),
-        nn.Linear(256 * size * size, 4096), nn.ReLU(inplace=True),
-        nn.Dropout(0.5),
-        nn.Linear(4096, 4096), nn.ReLU(inplace=True),
-        nn.Dropout(0.5),
+        relu(nn.Linear(256 * side * side, 4096)),
+        nn.Dropout(dropout),
+        relu(nn.Linear(4096, 4096)),
+        nn.Dropout(dropout),
         nn.Linear(4096, 10),
-    )  # fmt: skip
-    return net.to(device(args), memory_format=memory_format(args))
+    )
+
+
+def alexnet_cifar10() -> nn.Module:
+    """Build the second lecture's AlexNet."""
+    return nn.Sequential(
+        relu(nn.Conv2d(3, 64, 11, stride=4, padding=2)),
+        nn.MaxPool2d(3, stride=2),
+        relu(nn.Conv2d(64, 192, 5, padding=2)),
+        nn.MaxPool2d(3, stride=2),
+        relu(nn.Conv2d(192, 384, 3, padding=1)),
+        relu(nn.Conv2d(384, 256, 3, padding=1)),
+        relu(nn.Conv2d(256, 256, 3, padding=1)),
+        nn.MaxPool2d(3, stride=2),
+        nn.AdaptiveAvgPool2d(6),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        relu(nn.Linear(9216, 4096)),
+        nn.Dropout(0.5),
+        relu(nn.Linear(4096, 4096)),
+        nn.Linear(4096, 10),
+    )
+
+
+def convnet_cifar10() -> nn.Module:
+    """Build the second lecture's ConvNet."""
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 3, stride=2, padding=1),
+        nn.BatchNorm2d(32),
+        nn.LeakyReLU(0.1, inplace=True),
+        nn.Conv2d(32, 64, 3, padding=1),
+        nn.BatchNorm2d(64),
+        nn.LeakyReLU(0.1, inplace=True),
+        nn.Conv2d(64, 64, 3, stride=2, padding=1),
+        nn.BatchNorm2d(64),
+        nn.LeakyReLU(0.1, inplace=True),
+        nn.Flatten(),
+        nn.Linear(64 * 8 * 8, 128),
+        nn.BatchNorm1d(128),
+        nn.LeakyReLU(0.1, inplace=True),
+        nn.Dropout(0.5),
+        nn.Linear(128, 10),
+    )
+
+
+def build_net(args: argparse.Namespace) -> Any:
+    """Build a recipe's net; compile it if that was asked for."""
+    if args.recipe.startswith("cifar10"):
+        net = alexnet_cifar10() if args.recipe == "cifar10-alexnet" else convnet_cifar10()
+    else:
+        net = alexnet(args.resize, dropout=0.0 if args.recipe == "quick" else 0.5)
+    net = net.to(device(args), memory_format=memory_format(args))
+    return torch.compile(net) if args.compile else net
+
+
+def make_optimizer(recipe: str, parameters: Iterable) -> torch.optim.Optimizer:
+    """Make a recipe's optimizer."""
+    if recipe == "quick":
+        return torch.optim.Adam(parameters, lr=0.0005, betas=(0.9, 0.98), fused=True)
+    momentum = 0.9 if recipe.startswith("cifar10") else 0.0
+    return torch.optim.SGD(parameters, lr=0.01, momentum=momentum, fused=True)
+
+
+def precision(args: argparse.Namespace) -> Any:
+    """Return a context in which nets compute in the format that was asked for."""
+    on = args.dtype == "bfloat16"
+    return torch.autocast(device(args).type, torch.bfloat16, enabled=on)
 
 
 def device(args: argparse.Namespace) -> torch.device:
@@ -48,7 +119,7 @@ def memory_format(args: argparse.Namespace) -> torch.memory_format:
 
 def make_batch(args: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
     """Make a batch of random pixels and labels on the device."""
-    X, y = map(torch.from_numpy, contestant.random_batch(args.batch_size, args.resize))
+    X, y = map(torch.from_numpy, contestant.random_batch(args))
     return X.to(device(args), memory_format=memory_format(args)), y.long().to(device(args))
 
 
@@ -61,7 +132,7 @@ def wait(args: argparse.Namespace) -> None:
 def training(args: argparse.Namespace) -> contestant.Measurement:
     """Measure training on a batch that is already there, in images/s."""
     net, loss = build_net(args), nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    optimizer = make_optimizer(args.recipe, net.parameters())
     batch = make_batch(args)
 
     def measure() -> float:
@@ -70,8 +141,9 @@ def training(args: argparse.Namespace) -> contestant.Measurement:
         correct = torch.zeros((), device=device(args))
         for X, y in itertools.repeat(batch, args.batches):
             optimizer.zero_grad(set_to_none=True)
-            y_hat = net(X)
-            l = loss(y_hat, y)
+            with precision(args):
+                y_hat = net(X)
+                l = loss(y_hat, y)
             l.backward()
             optimizer.step()
             loss_sum += l.detach() * len(y)
@@ -91,7 +163,8 @@ def evaluation(args: argparse.Namespace) -> contestant.Measurement:
         start = time.perf_counter()
         correct = torch.zeros((), device=device(args))
         for X, y in itertools.repeat(batch, args.batches):
-            correct += (net(X).argmax(1) == y).sum()
+            with precision(args):
+                correct += (net(X).argmax(1) == y).sum()
         wait(args)
         return args.batches * args.batch_size / (time.perf_counter() - start)
 

@@ -27,8 +27,9 @@ WITHOUT_BFLOAT16 = (
     *("AVX512_MIC", "AVX512_MIC_4OPS", "AVX512_CORE", "AVX512_CORE_VNNI"),
 )
 
-# How many times as fast as in float32 a training step is: see results/benchmarks/training.txt.
-SPEEDUP = dict(alexnet=1.8, alexnet_cifar10=1.4, convnet_cifar10=1.1)
+# How many times as fast as in float32 a recipe's training step is: medians measured by
+# benchmarks/step.py on two cores of a Zen 5, see results/benchmarks/training*.txt.
+SPEEDUP = {"lecture": 1.8, "quick": 1.4, "cifar10-alexnet": 1.4, "cifar10-convnet": 1.1}
 
 
 class BFloat16Sequential(nn.HybridSequential):

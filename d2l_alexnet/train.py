@@ -244,8 +244,8 @@ def announce(recipe: Recipe, ctx: Sequence, why: str, run: Path) -> None:
         f"Run folder: {run}",
         flush=True,
     )
-    if recipe.dtype == "float32" and not precision.why_not("bfloat16", ctx):
-        gain = precision.SPEEDUP[recipe.net]
+    gain = precision.SPEEDUP.get(recipe.name)
+    if gain and recipe.dtype == "float32" and not precision.why_not("bfloat16", ctx):
         print(f"--dtype bfloat16 would make a step {gain} times as fast here", flush=True)
     if ctx[0].device_type == "gpu":
         print("The first batch takes longer: cuDNN tries its algorithms on it", flush=True)

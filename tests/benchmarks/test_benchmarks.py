@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from d2l_alexnet.build import input_shape
+from d2l_alexnet.precision import why_no_bfloat16
+from d2l_alexnet.recipes import LECTURE, RECIPES
 from d2l_alexnet.runtime.devices import choose_context
 
 pytestmark = pytest.mark.slow
@@ -76,6 +79,16 @@ def test_every_kind_of_measurement_gives_figures(
         assert json.loads(json.dumps(measured)) == measured
 
 
+@pytest.mark.skipif(bool(why_no_bfloat16()), reason="needs a CPU that computes in bfloat16")
+@pytest.mark.parametrize("kind", ["training", "matmul"])
+def test_ours_is_measured_in_bfloat16_too(monkeypatch, kind):
+    ours = importlib.import_module("ours")
+    monkeypatch.setattr(ours, "MULTIPLY_ADDS", 1)
+    monkeypatch.setattr(ours, "MATRICES", ours.MATRICES[:1])
+    measure, _ = prepared("ours", kind, "--dtype", "bfloat16", "--recipe", "quick")
+    check_figures(measure())
+
+
 def test_both_loaders_give_the_same_images(small_data, tmp_path):
     (images, labels), _ = small_data
     np.savez(tmp_path / "images.npz", images=images[:8], labels=labels[:8])
@@ -108,9 +121,36 @@ def test_ratios_are_taken_round_by_round(harness):
 def test_a_training_step_takes_three_times_the_forward_pass_less_one_input_gradient():
     import step
 
-    assert step.multiply_adds("evaluation", 224) == 938_146_176
-    assert step.multiply_adds("training", 224) == 3 * 938_146_176 - 33_872_256
-    assert step.best_rate([[dict(a=1), dict(a=3), dict(a=2)], [dict(b=5)] * 3]) == ("b", 5)
+    assert step.multiply_adds("evaluation", LECTURE) == 938_146_176
+    assert step.multiply_adds("training", LECTURE) == 3 * 938_146_176 - 33_872_256
+    assert step.fastest([dict(a=1, b=5), dict(a=3, b=1), dict(a=2, b=1)]) == ("a", 2)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_contestants_are_given_images_of_the_recipes_shape(recipe):
+    import contestant
+
+    args = contestant.arguments(["training"], ["training", "--recipe", recipe])
+    X, y = contestant.random_batch(args)
+    assert X.shape[1:] == input_shape(RECIPES[recipe])[1:]
+    assert y.shape == (128,)
+
+
+def test_pytorch_takes_part_in_all_its_ways_and_the_lecture_in_its_own_recipe():
+    import step
+
+    few = step.contestants("training", "cifar10-convnet", ["float32"])
+    assert list(few) == ["ours", *step.PYTORCH, "limit"]
+    all_ = step.contestants("evaluation", "lecture", ["float32", "bfloat16"])
+    assert len(all_) == 2 * len(few) + 2
+    assert all_["PyTorch, compiled, channels last, bfloat16"] == (
+        "pytorch",
+        "evaluation",
+        "--compile",
+        "--channels-last",
+        "--dtype",
+        "bfloat16",
+    )
 
 
 @pytest.mark.parametrize("script", ["step.py training", "loader.py", "scaling.py"])
@@ -159,7 +199,8 @@ def test_startup_measures_commands_that_exist():
 def test_a_distributed_step_is_measured_and_the_table_calculated(capsys):
     import distributed
 
-    few = dict(batch_size=4, resize=67, steps=1, ctx="cpu", kvstore="device")
+    few = dict(recipe="lecture", dtype="float32", batch_size=4, resize=67)
+    few.update(steps=1, ctx="cpu", kvstore="device")
     distributed.work(distributed.argparse.Namespace(**few))
     assert json.loads(capsys.readouterr().out)["seconds"] > 0
     distributed.table()
