@@ -243,7 +243,7 @@ def reach_table(all_runs: Sequence[Run], benchmarks: str | Path) -> str:
     benchmarks/scaling.py measured, because other programs ran at the same time as some of the runs.
     """
     path = Path(benchmarks, "scaling.json")
-    times = json.loads(path.read_text())["batch_size"] if path.exists() else {}
+    times = read_benchmark(path)["batch_size"] if path.exists() else {}
     rows = []
     for target in (LECTURE.published[0], LECTURE.published[-1]):
         accuracy = target["test_accuracy"]
@@ -271,6 +271,20 @@ def _reached(all_runs: Sequence[Run], name: str, accuracy: float, times: dict[st
     return text
 
 
+def read_benchmark(path: Path) -> dict[str, Any]:
+    """Read the JSON file of a benchmark.
+
+    Raises
+    ------
+    InputError
+        When it is damaged.
+    """
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: not the results of a benchmark ({error})") from error
+
+
 def speed_table(benchmarks: str | Path) -> str:
     """Write a table of the benchmarks: medians of speeds and of ratios.
 
@@ -285,7 +299,7 @@ def speed_table(benchmarks: str | Path) -> str:
     rows = []
     for name, command in BENCHMARKS.items():
         path = Path(benchmarks, f"{name}.json")
-        cells = _speed(json.loads(path.read_text())) if path.exists() else [NOT_RUN] * 6
+        cells = _speed(read_benchmark(path)) if path.exists() else [NOT_RUN] * 6
         rows.append([name, *cells, f"`{command}`"])
     return table(head, rows)
 

@@ -207,6 +207,13 @@ def test_a_file_that_is_not_utf8_is_one_line(tmp_path):
         report.put(tmp_path / "README.md", "text")
 
 
+@pytest.mark.parametrize("content", ["", "[1]", "{", "\xff", "[" * 100_000])
+def test_a_damaged_benchmark_is_one_line(tmp_path, content):
+    (tmp_path / "training.json").write_text(content, "latin-1")
+    with pytest.raises(InputError, match="training.json: not the results of a benchmark [^\n]*$"):
+        report.speed_table(tmp_path)
+
+
 def make_root(folder):
     for each in (folder, folder / "results"):
         each.mkdir(exist_ok=True)
