@@ -38,12 +38,18 @@ REACHING = (
     "`python benchmarks/scaling.py` measured with the recipe's batch size."
 )
 SPEED = (
-    "**Speed**: medians; for ratios also their ranges. PyTorch runs in eager mode, in the faster "
-    "of its two memory formats."
+    "**Speed** of ours in images/s, and how many times as fast it is as others: medians, and for "
+    "ratios their ranges. PyTorch is taken in its fastest way: eager or compiled, in either memory "
+    "format, in float32 or bfloat16."
 )
-BENCHMARKS = {
+BENCHMARKS = {  # file, and what it measured
     "training": "python benchmarks/step.py training",
+    "training-quick": "python benchmarks/step.py training --recipe quick",
+    "training-cifar10-alexnet": "python benchmarks/step.py training --recipe cifar10-alexnet",
+    "training-cifar10-convnet": "python benchmarks/step.py training --recipe cifar10-convnet",
     "evaluation": "python benchmarks/step.py evaluation",
+    "evaluation-cifar10-alexnet": "python benchmarks/step.py evaluation --recipe cifar10-alexnet",
+    "evaluation-cifar10-convnet": "python benchmarks/step.py evaluation --recipe cifar10-convnet",
     "loader": "python benchmarks/loader.py",
 }
 OPTIONS = dict(
@@ -293,32 +299,38 @@ def speed_table(benchmarks: str | Path) -> str:
     benchmarks : path
         Folder of the benchmarks' JSON files. If a file is missing, its benchmark was not run.
     """
-    head = ["", "ours, images/s", "speed-up over the lecture's code"]
+    head = ["command", "ours in", "images/s", "over ours in float32", "over the lecture's code"]
     head += ["over the lecture's code with one thread per core", "over PyTorch"]
-    head += ["fraction of this machine's best matrix-multiply speed", "machine", "command"]
+    head += ["fraction of this machine's best matrix-multiply speed", "machine"]
     rows = []
     for name, command in BENCHMARKS.items():
         path = Path(benchmarks, f"{name}.json")
-        cells = _speed(read_benchmark(path)) if path.exists() else [NOT_RUN] * 6
-        rows.append([name, *cells, f"`{command}`"])
+        benchmark = read_benchmark(path) if path.exists() else None
+        if benchmark is None:
+            rows.append([f"`{command}`", *[NOT_RUN] * 8])
+            continue
+        for ours in benchmark["images_per_second"]:
+            if ours.startswith("ours"):
+                rows.append([f"`{command}`", *_speed(benchmark, ours)])
     return table(head, rows)
 
 
-def _speed(benchmark: dict[str, Any]) -> list[str]:
-    """Write the cells of a benchmark: speed, ratios, fraction of the limit, machine."""
+def _speed(benchmark: dict[str, Any], ours: str) -> list[str]:
+    """Write the cells of ours in one format: speed, ratios, fraction of the limit, machine."""
     rates = benchmark["images_per_second"]
-    ratios = {name: [ours / its for ours, its in zip(rates["ours"], rates[name])] for name in rates}
+    ratios = {name: [a / b for a, b in zip(rates[ours], rates[name])] for name in rates}
     pytorch = [ratios[name] for name in ratios if name.startswith("PyTorch")]
-    all_cores = [ratios[name] for name in ratios if name.startswith("lecture's way, ")]
-    limit = benchmark.get("limit")
+    roof = benchmark.get("rooflines", {}).get(ours)
     on = "{cpu}, {cores} cores, {vectors}; {rounds} rounds"
     return [
-        f"{statistics.median(rates['ours']):,.0f}",
-        _spread(ratios["lecture's way"]),
-        _spread(*all_cores),
-        _spread(min(pytorch, key=statistics.median)),
-        f"{benchmark['multiply_adds_per_second'] / limit:.2f}" if limit else "",
-        on.format(**benchmark["machine"], rounds=len(rates["ours"])),
+        "bfloat16" if ours.endswith("bfloat16") else "float32",
+        f"{statistics.median(rates[ours]):,.0f}",
+        _spread(ratios["ours"]) if ours != "ours" else "",
+        _spread(ratios.get("lecture's way", ())),
+        _spread(ratios.get("lecture's way, one thread per core", ())),
+        _spread(min(pytorch, key=statistics.median)) if pytorch else "",
+        f"{roof['multiply_adds_per_second'] / roof['limit']:.2f}" if roof else "",
+        on.format(**benchmark["machine"], rounds=len(rates[ours])),
     ]
 
 

@@ -99,7 +99,7 @@ def test_without_a_log_everything_is_not_run(tmp_path):
     assert report.comparison(LECTURE, []).count("not run") == 15
     # For the second lecture's nets: two accuracies, and after the last epoch that of the test.
     assert report.details(tmp_path).count("not run") == 15 + (14 * 2 + 1) + (6 * 2 + 1)
-    assert report.summary(tmp_path).count("not run") == 3 + 2 * 2 + 3 * 6
+    assert report.summary(tmp_path).count("not run") == 3 + 2 * 2 + 8 * len(report.BENCHMARKS)
 
 
 def test_a_run_is_listed_with_the_command_that_repeats_it(tmp_path):
@@ -166,22 +166,26 @@ def test_the_fewest_images_that_reached_an_accuracy_are_named(tmp_path):
     assert last == "| 0.867 | not reached: 0.800 | not reached: 0.760 |"
 
 
-def test_the_speed_table_takes_the_better_of_pytorchs_formats(tmp_path):
+def test_the_speed_table_takes_pytorchs_fastest_way_and_has_a_row_for_each_format(tmp_path):
     rates = {
         "ours": [30, 33, 36],
+        "ours, bfloat16": [60, 66, 90],
         "lecture's way": [15, 15, 15],
         "lecture's way, one thread per core": [30, 30, 30],
         "PyTorch": [20, 20, 20],
         "PyTorch, channels last": [30, 30, 30],
     }
-    figures = dict(images_per_second=rates, multiply_adds_per_second=80.0, limit=100.0)
+    roof = dict(multiply_adds_per_second=80.0, limit=100.0)
+    figures = dict(images_per_second=rates, rooflines={"ours": roof})
     figures["machine"] = dict(cpu="A CPU", cores=2, vectors="AVX2 or less")
     (tmp_path / "training.json").write_text(json.dumps(figures))
-    row, *others = report.speed_table(tmp_path).splitlines()[2:]
+    row, rounded, *others = report.speed_table(tmp_path).splitlines()[2:]
     assert row == (
-        "| training | 33 | 2.20 (2.00 to 2.40) | 1.10 (1.00 to 1.20) | 1.10 (1.00 to 1.20) | 0.80 "
-        "| A CPU, 2 cores, AVX2 or less; 3 rounds | `python benchmarks/step.py training` |"
+        "| `python benchmarks/step.py training` | float32 | 33 |  | 2.20 (2.00 to 2.40) "
+        "| 1.10 (1.00 to 1.20) | 1.10 (1.00 to 1.20) | 0.80 "
+        "| A CPU, 2 cores, AVX2 or less; 3 rounds |"
     )
+    assert " | bfloat16 | 66 | 2.00 (2.00 to 2.50) | 4.40 (4.00 to 6.00) | " in rounded
     assert all("not run" in other for other in others)
 
 

@@ -1,0 +1,63 @@
+"""Draw the speeds that `step.py` measured, one panel for training and one for evaluation.
+
+``python benchmarks/chart.py`` reads results/benchmarks/training.json and evaluation.json, and
+writes step.png beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+RESULTS = Path(__file__).parents[1] / "results" / "benchmarks"
+OURS, OTHERS = "#0072B2", "#999999"
+
+
+def main() -> None:
+    """Read the figures of both kinds, and draw them."""
+    kinds = ("training", "evaluation")
+    draw({kind: json.loads((RESULTS / f"{kind}.json").read_text()) for kind in kinds}).savefig(
+        RESULTS / "step.png", dpi=150
+    )
+
+
+def draw(benchmarks: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Draw a panel for each kind, with the median speeds of all contestants as bars.
+
+    Parameters
+    ----------
+    benchmarks : dict of str to dict
+        By kind, the content of a JSON file of `step.py`.
+    """
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    panels = figure.subplots(len(benchmarks), 1, squeeze=False)[:, 0]
+    for axes, (kind, benchmark) in zip(panels, benchmarks.items()):
+        draw_bars(axes, benchmark["images_per_second"])
+        machine = "{cpu}, {cores} cores".format(**benchmark["machine"])
+        axes.set_title(f"{kind.capitalize()}, images per second. {machine}", loc="left")
+    return figure
+
+
+def draw_bars(axes: Axes, rates: Mapping[str, Sequence[float]]) -> None:
+    """Draw the contestants as bars, the fastest on top, with the speed and the ratio to ours."""
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    names = sorted(medians, key=medians.__getitem__)
+    best = max((name for name in names if name.startswith("ours")), key=medians.__getitem__)
+    for place, name in enumerate(names):
+        ratio = statistics.median(a / b for a, b in zip(rates[best], rates[name]))
+        text = f" {medians[name]:.0f}" + ("" if name == best else f"   {ratio:.2f} ×")
+        axes.barh(place, medians[name], color=OURS if name.startswith("ours") else OTHERS)
+        axes.text(medians[name], place, text, va="center", fontsize=8)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_xlabel(f"2.00 ×: {best} is twice as fast", loc="right", fontsize=8)
+    axes.set_xlim(0, max(medians.values()) * 1.1)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+if __name__ == "__main__":
+    main()
