@@ -38,6 +38,8 @@ def arguments(kinds: Iterable[str], argv: Sequence[str] | None = None) -> argpar
     parser.add_argument("--ctx", default="cpu")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--convolutions-only", action="store_true", help="in bfloat16")
+    parser.add_argument("--return-memory", action="store_true", help="that is freed")
     args = parser.parse_args(argv)
     args.resize = args.resize or IMAGES[args.recipe][1]
     return args

@@ -19,6 +19,7 @@ import d2l_alexnet  # noqa: F401, so that mxnet imports
 # isort: split
 import mxnet as mx
 import numpy as np
+from mxnet import gluon
 
 from d2l_alexnet import precision
 from d2l_alexnet.build import build_net, initialize, make_trainer
@@ -70,7 +71,10 @@ def prepare(args: argparse.Namespace, group: SingleProcess = SINGLE_PROCESS) -> 
     settings = {name: getattr(args, name) for name in ("resize", "batch_size", "dtype")}
     recipe = replace(RECIPES[args.recipe], **settings)
     ctx, _ = choose_context(args.ctx)
-    precision.prepare(recipe.dtype, ctx)
+    if not getattr(args, "return_memory", False):
+        precision.prepare(recipe.dtype, ctx)
+    if getattr(args, "convolutions_only", False):
+        precision.IN_BFLOAT16 = (gluon.nn.Conv2D,)
     net = build_net(recipe)
     initialize(net, recipe, ctx, seed=0)
     trainer = make_trainer(net, recipe, steps=1, kvstore=group.kvstore)

@@ -89,6 +89,19 @@ def test_ours_is_measured_in_bfloat16_too(monkeypatch, kind):
     check_figures(measure())
 
 
+@pytest.mark.skipif(bool(why_no_bfloat16()), reason="needs a CPU that computes in bfloat16")
+def test_the_ways_to_use_bfloat16_are_compared(monkeypatch, tmp_path, capsys):
+    import bfloat16
+
+    monkeypatch.setattr(bfloat16, "SIZES", {("evaluation", "cifar10-convnet", 4): 1})
+    path = tmp_path / "bfloat16.json"
+    monkeypatch.setattr(sys, "argv", ["bfloat16.py", "--rounds", "1", "--out", str(path)])
+    bfloat16.main()
+    (measured,) = json.loads(path.read_text())["images_per_second"].values()
+    assert list(measured) == list(bfloat16.WAYS)
+    assert all(rate > 0 for (rate,) in measured.values())
+
+
 def test_both_loaders_give_the_same_images(small_data, tmp_path):
     (images, labels), _ = small_data
     np.savez(tmp_path / "images.npz", images=images[:8], labels=labels[:8])
