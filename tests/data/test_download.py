@@ -55,7 +55,6 @@ def test_a_program_that_writes_without_end_is_killed(tmp_path, monkeypatch, comm
     monkeypatch.setattr(download, "LARGEST", 100_000)
     with pytest.raises(OSError, match=f"^{command[0]}: has written more than 100,000 bytes$"):
         download.run(command, tmp_path)
-    assert all(path.stat().st_size <= 100_000 for path in tmp_path.iterdir())
 
 
 def test_output_that_is_not_text_is_no_trouble(tmp_path):
