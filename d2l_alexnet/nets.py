@@ -8,6 +8,45 @@ from typing import Any
 import mxnet as mx
 from mxnet.gluon import nn
 
+from d2l_alexnet.errors import InputError
+
+
+def lenet(num_classes: int = 10, dropout: float = 0.0) -> Any:
+    """Build the LeNet with which both lectures compare AlexNet.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of outputs.
+    dropout : float
+        Must be 0: LeNet has no dropout layers.
+
+    Returns
+    -------
+    mxnet.gluon.nn.HybridSequential
+        Not initialised. Its input is (N, C, H, W) with any number of channels; its output is
+        (N, num_classes) logits. It has 61,706 parameters for (N, 1, 28, 28) and 10 classes.
+
+    Raises
+    ------
+    InputError
+        For a dropout other than 0.
+    """
+    if dropout:
+        raise InputError(f"--dropout {dropout}: LeNet has no dropout layers; use 0")
+    with mx.name.NameManager():  # the layers of every net are conv0, pool0, …
+        net = nn.HybridSequential()
+        net.add(  # comments: output shapes for a (1, 1, 28, 28) image
+            nn.Conv2D(6, kernel_size=5, padding=2, activation="sigmoid"),  # (1, 6, 28, 28)
+            nn.AvgPool2D(pool_size=2, strides=2),  # (1, 6, 14, 14)
+            nn.Conv2D(16, kernel_size=5, activation="sigmoid"),  # (1, 16, 10, 10)
+            nn.AvgPool2D(pool_size=2, strides=2),  # (1, 16, 5, 5)
+            nn.Dense(120, activation="sigmoid"),  # (1, 120)
+            nn.Dense(84, activation="sigmoid"),  # (1, 84)
+            nn.Dense(num_classes),  # (1, 10)
+        )
+    return net
+
 
 def alexnet(num_classes: int = 10, dropout: float = 0.5) -> Any:
     """Build the AlexNet of the Berkeley lecture (STAT-157, L12.4).
@@ -31,7 +70,7 @@ def alexnet(num_classes: int = 10, dropout: float = 0.5) -> Any:
         67 × 67 pixels; its output is (N, num_classes) logits. It has 46,764,746 parameters for
         (N, 1, 224, 224) and 10 classes.
     """
-    with mx.name.NameManager():  # the layers of every net are conv0, pool0, …
+    with mx.name.NameManager():
         net = nn.HybridSequential()
         net.add(  # comments: output shapes for a (1, 1, 224, 224) image
             # A large window and a large stride reduce height and width at once.
@@ -190,11 +229,13 @@ class PyTorchDefault(mx.init.Initializer):
 
 
 NETS = {
+    "lenet": lenet,
     "alexnet": alexnet,
     "alexnet_cifar10": alexnet_cifar10,
     "convnet_cifar10": convnet_cifar10,
 }
 INPUT_SHAPES = {  # one image, as in the lecture
+    "lenet": (1, 1, 28, 28),
     "alexnet": (1, 1, 224, 224),
     "alexnet_cifar10": (1, 3, 64, 64),
     "convnet_cifar10": (1, 3, 32, 32),

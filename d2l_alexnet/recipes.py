@@ -148,6 +148,24 @@ QUICK = Recipe(
 )
 
 
+# LeNet on Fashion-MNIST, as published in the same course: one run on a CPU.
+LENET = Recipe(
+    name="lenet",
+    net="lenet",
+    dropout=0.0,
+    resize=28,
+    batch_size=256,
+    lr=0.9,
+    published=(
+        _row(1, 2.3210, 0.100, 0.100, 20.2),
+        _row(2, 2.3002, 0.111, 0.179, 20.7),
+        _row(3, 1.3393, 0.469, 0.664, 19.4),
+        _row(4, 0.8431, 0.664, 0.731, 18.2),
+        _row(5, 0.6986, 0.725, 0.741, 18.6),
+    ),
+)
+
+
 def _row_cifar10(
     epoch: int, learning_rate: float, train_percent: float, valid_percent: float, **others: float
 ) -> dict[str, float]:
@@ -212,4 +230,6 @@ CIFAR10_CONVNET = replace(
     ),
 )
 
-RECIPES = {recipe.name: recipe for recipe in (LECTURE, QUICK, CIFAR10_ALEXNET, CIFAR10_CONVNET)}
+RECIPES = {
+    recipe.name: recipe for recipe in (LECTURE, QUICK, LENET, CIFAR10_ALEXNET, CIFAR10_CONVNET)
+}

@@ -2,6 +2,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from d2l_alexnet.errors import InputError
 from d2l_alexnet.nets import (
     INPUT_SHAPES,
     NETS,
@@ -9,6 +10,7 @@ from d2l_alexnet.nets import (
     alexnet,
     alexnet_cifar10,
     convnet_cifar10,
+    lenet,
 )
 
 # The lecture's table: layer, output shape for one (1, 1, 224, 224) image, parameters.
@@ -26,6 +28,18 @@ TABLE = [
     ("dense1", (1, 4096), 16_781_312),
     ("dropout1", (1, 4096), 0),
     ("dense2", (1, 10), 40_970),
+]
+
+
+# LeNet, as published: layer, output shape for one (1, 1, 28, 28) image, parameters.
+LENET_TABLE = [
+    ("conv0", (1, 6, 28, 28), 6 * 1 * 5 * 5 + 6),
+    ("pool0", (1, 6, 14, 14), 0),
+    ("conv1", (1, 16, 10, 10), 16 * 6 * 5 * 5 + 16),
+    ("pool1", (1, 16, 5, 5), 0),
+    ("dense0", (1, 120), 120 * 16 * 5 * 5 + 120),
+    ("dense1", (1, 84), 84 * 120 + 84),
+    ("dense2", (1, 10), 10 * 84 + 10),
 ]
 
 
@@ -159,3 +173,27 @@ def test_adaptive_pooling_averages_by_hand():
     # 5 values in 2 windows that share the middle one: 0 1 2 and 2 3 4
     row = AdaptiveAvgPool2D(2)(mx.nd.arange(5).tile((1, 1, 5, 1))).asnumpy()
     assert row[0, 0, 0].tolist() == [1, 3]
+
+
+def test_every_layer_of_lenet_computes_the_published_shape():
+    net, rows = lenet(), []
+    net.initialize()
+    X = mx.nd.random.uniform(shape=INPUT_SHAPES["lenet"])
+    for layer in net:
+        X = layer(X)
+        parameters = sum(p.data().size for p in layer.collect_params().values())
+        rows.append((layer.name, X.shape, parameters))
+    assert rows == LENET_TABLE
+    assert sum(parameters for _, _, parameters in rows) == 61_706
+
+
+def test_settings_of_lenet_that_shapes_do_not_show():
+    layers = {layer.name: repr(layer) for layer in lenet()}
+    with_sigmoid = [name for name in layers if "sigmoid" in layers[name]]
+    assert with_sigmoid == ["conv0", "conv1", "dense0", "dense1"]
+    assert all("AvgPool2D" in layers[f"pool{i}"] for i in (0, 1))
+
+
+def test_lenet_has_no_dropout():
+    with pytest.raises(InputError, match="LeNet has no dropout layers"):
+        lenet(dropout=0.5)

@@ -1,4 +1,4 @@
-from d2l_alexnet.recipes import LECTURE
+from d2l_alexnet.recipes import LECTURE, LENET
 
 
 def test_the_lectures_recipe_is_as_published():
@@ -13,3 +13,13 @@ def test_the_lectures_recipe_is_as_published():
         0.855,
         0.867,
     ]
+
+
+def test_lenets_recipe_is_as_published():
+    assert (LENET.data, LENET.net, LENET.resize, LENET.train_size) == (
+        *("fashion-mnist", "lenet", 28, 60_000),
+    )
+    assert (LENET.batch_size, LENET.num_epochs, LENET.lr) == (256, 5, 0.9)
+    assert (LENET.optimizer, LENET.initializer, LENET.dropout) == ("sgd", "xavier", 0)
+    losses = [row["loss"] for row in LENET.published]
+    assert losses == [2.3210, 2.3002, 1.3393, 0.8431, 0.6986]

@@ -10,7 +10,7 @@ from conftest import show_slices
 from mxnet import gluon
 from PIL import Image
 
-from d2l_alexnet import train
+from d2l_alexnet import evaluate, train
 from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.data.load import load_data
 from d2l_alexnet.data.transforms import transform_of
@@ -19,7 +19,7 @@ from d2l_alexnet.evaluate import load_net
 from d2l_alexnet.export import formats
 from d2l_alexnet.nets import AdaptiveAvgPool2D
 from d2l_alexnet.options import RunOptions
-from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET, LECTURE, QUICK
+from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET, LECTURE, LENET, QUICK
 
 pytestmark = pytest.mark.slow
 
@@ -91,6 +91,16 @@ def test_a_net_of_the_second_lecture(small_cifar10, tmp_path, capsys):
     """With batch normalisation, whose running averages are no longer those of the beginning."""
     recipe = dataclasses.replace(CIFAR10_CONVNET, batch_size=64, num_epochs=1)
     train.train(recipe, ctx="cpu", num_workers=0, out=str(tmp_path / "run"))
+    formats.export(tmp_path / "run", "onnx", num_workers=0)
+    assert "\nthe same class for 70 of 70 test images, " in capsys.readouterr().out
+
+
+def test_lenet(small_data, tmp_path, capsys):
+    """It is trained, evaluated and exported as the other nets are."""
+    recipe = dataclasses.replace(LENET, train_size=256, num_epochs=1)
+    train.train(recipe, ctx="cpu", num_workers=0, out=str(tmp_path / "run"))
+    evaluation = evaluate.main([str(tmp_path / "run"), "--num-workers", "0"])
+    assert len(evaluation.labels) == 70
     formats.export(tmp_path / "run", "onnx", num_workers=0)
     assert "\nthe same class for 70 of 70 test images, " in capsys.readouterr().out
 
