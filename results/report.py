@@ -18,7 +18,7 @@ from d2l_alexnet import cli, gap
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.history import cuts, read_history
 from d2l_alexnet.options import RunOptions
-from d2l_alexnet.recipes import LECTURE, RECIPES, Recipe
+from d2l_alexnet.recipes import LECTURE, LENET, RECIPES, Recipe
 from d2l_alexnet.run_folder.folder import writing
 from d2l_alexnet.run_folder.settings import SETTINGS, read_settings
 
@@ -242,6 +242,29 @@ def seeds(all_runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
+def spread_table(recipe: Recipe, all_runs: Iterable[Run]) -> str:
+    """Write a table of a recipe's test accuracy by epoch, over the seeds, beside the published one.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    all_runs : iterable of Run
+        All finished runs of this recipe are used.
+    """
+    ours = [run for run in of_recipe(all_runs, recipe) if len(run.history) == recipe.num_epochs]
+    if len(ours) < 2:
+        return ""
+    rows = []
+    for row, *measured in zip(recipe.published, *(run.history for run in ours)):
+        values = [result["test_accuracy"] for result in measured]
+        limits = (min(values), statistics.median(values), max(values))
+        below = sum(value < row["test_accuracy"] for value in values)
+        published = f"{row['test_accuracy']:.3f}"
+        rows.append([row["epoch"], *(f"{x:.3f}" for x in limits), published, below])
+    head = ["epoch", "lowest", "median", "highest", "*published*", "seeds below the published run"]
+    return f"**{recipe.name}**, test accuracy of {len(ours)} seeds:\n\n{table(head, rows)}"
+
+
 def reach_table(all_runs: Sequence[Run], benchmarks: str | Path) -> str:
     """Write a table: training until the lecture's first and last test accuracy is reached.
 
@@ -364,6 +387,7 @@ def details(results: str | Path) -> str:
     for recipe in RECIPES.values():
         if recipe.published:
             parts += [f"**{recipe.name}**, published and measured:", comparison(recipe, all_runs)]
+    parts.append(spread_table(LENET, [*all_runs, *read_runs(Path(results, "lenet"))]))
     return "\n\n".join(part for part in parts if part)
 
 

@@ -13,7 +13,7 @@ import pytest
 from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.history import read_history, write_history
 from d2l_alexnet.options import RunOptions
-from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET, LECTURE, QUICK
+from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET, LECTURE, LENET, QUICK
 from d2l_alexnet.run_folder.settings import write_settings
 
 ROOT = Path(__file__).parents[2]
@@ -149,6 +149,15 @@ def test_seeds_of_other_settings_and_unfinished_runs_do_not_count(tmp_path):
     make_run(tmp_path / "c", LECTURE, [0.7] * 5)
     make_run(tmp_path / "d", LECTURE, [0.7] * 4, seed=1)
     assert report.seeds(report.read_runs(tmp_path)) == ""
+
+
+def test_the_published_run_stands_beside_the_spread_of_the_seeds(tmp_path):
+    for seed, last in enumerate((0.70, 0.75, 0.78)):
+        make_run(tmp_path / str(seed), LENET, [0.1, 0.2, 0.5, 0.7, last], seed)
+    make_run(tmp_path / "unfinished", LENET, [0.1], seed=3)
+    said = report.spread_table(LENET, report.read_runs(tmp_path))
+    assert said.startswith("**lenet**, test accuracy of 3 seeds:")
+    assert said.splitlines()[-1] == "| 5 | 0.700 | 0.750 | 0.780 | 0.741 | 1 |"
 
 
 def test_the_fewest_images_that_reached_an_accuracy_are_named(tmp_path):
