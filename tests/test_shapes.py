@@ -168,7 +168,7 @@ def test_a_net_that_cannot_be_traced_is_one_line():
             ["--input", "1,999999999999999999,224,224"],
             "input (1, 999999999999999999, 224, 224) has more than 2,147,483,647 values; choose",
         ),
-        (["--net", "lenet"], "--net lenet: no such net; choose alexnet, alexnet_cifar10, "),
+        (["--net", "vgg"], "--net vgg: no such net; choose lenet, alexnet, alexnet_cifar10, "),
         (["--net", "gluoncv:alexnot"], "GluonCV has no such net; similar: alexnet"),
         (["--input", "1,1,32,32"], "the smallest square that fits is (1, 1, 67, 67)"),
         (
