@@ -18,6 +18,7 @@ Kinds = Mapping[str, Callable[[argparse.Namespace], Measurement]]
 # By recipe: channels of the images, the side they are resized to, and what is cropped from it.
 IMAGES = {
     "lecture": (1, 224, 0),
+    "lenet": (1, 28, 0),
     "quick": (1, 224, 0),
     "cifar10-alexnet": (3, 70, 6),
     "cifar10-convnet": (3, 32, 0),
