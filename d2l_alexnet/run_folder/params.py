@@ -1,8 +1,8 @@
 """Write MXNet's .params files, and read them with every size checked.
 
-MXNet itself does not check the sizes in such a file, and crashes if the file is damaged. The
-format is a list of arrays followed by a list of their names (`NDArray::Save` and `MXNDArraySave`
-in MXNet 1.9.1's C++).
+MXNet itself does not say why it cannot write a file, and sometimes not even that. It does not check
+the sizes in a file that it reads, and crashes if the file is damaged. The format is a list of
+arrays followed by a list of their names (`NDArray::Save` and `MXNDArraySave` in MXNet 1.9.1's C++).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import struct
 from pathlib import Path
 from typing import Any, Sequence
 
-import mxnet as mx
 import numpy as np
 
 from d2l_alexnet.errors import InputError, RunError
 
 LIST_MAGIC, ARRAY_MAGIC, DENSE = 0x112, 0xF993FAC9, 0
-TYPES = ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8")  # by MXNet's number
+CPU = (1, 0)  # MXNet's type and number of the device
+TYPES = [np.dtype(t) for t in ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8")]  # by MXNet's number
 
 
 def read_params(path: str | Path) -> dict[str, np.ndarray]:
@@ -78,20 +78,30 @@ def check_weights(arrays: dict[str, np.ndarray], when: str) -> None:
 
 
 def save_params(net: Any, path: Path) -> None:
-    """Write a net's weights into a .params file, and read it back to detect a full disk.
+    """Write a net's weights into a .params file, the same bytes as `mxnet.nd.save`.
 
     Raises
     ------
     OSError
-        When the file cannot be written, or is damaged.
+        When the file cannot be written.
     """
-    try:
-        # MXNet's save_parameters averages over the devices, which rounds.
-        weights = net._collect_params_with_prefix()
-        mx.nd.save(str(path), {name: p.list_data()[0] for name, p in weights.items()})
-        read_params(path)
-    except (mx.MXNetError, InputError) as error:
-        raise OSError(f"the written file is damaged; is the disk full? {error!r}") from error
+    # MXNet's save_parameters averages over the devices, which rounds.
+    weights = net._collect_params_with_prefix()
+    write_params(path, {name: p.list_data()[0].asnumpy() for name, p in weights.items()})
+
+
+def write_params(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write a .params file."""
+    with path.open("wb") as file:
+        file.write(struct.pack("<QQQ", LIST_MAGIC, 0, len(arrays)))
+        for array in arrays.values():
+            layout = f"<IiI{array.ndim}qiii"
+            header = ARRAY_MAGIC, DENSE, array.ndim, *array.shape, *CPU, TYPES.index(array.dtype)
+            file.write(struct.pack(layout, *header))
+            file.write(array.tobytes())
+        file.write(struct.pack("<Q", len(arrays)))
+        for name in map(str.encode, arrays):
+            file.write(struct.pack("<Q", len(name)) + name)
 
 
 def load_params(net: Any, path: str | Path, ctx: Sequence) -> None:
@@ -152,10 +162,10 @@ class _Reader:
         if (magic, storage) != (ARRAY_MAGIC, DENSE) or not 1 <= ndim <= 8:
             raise ValueError(f"no dense array before offset {self.at:,}")
         shape = self.take(f"<{ndim}q")
-        _, _, kind = self.take("<iii")  # type and number of the device that it was saved from
+        _, _, kind = self.take("<iii")  # first the device that it was saved from
         if kind not in range(len(TYPES)) or min(shape) < 0:
             raise ValueError(f"unknown data type before offset {self.at:,}")
-        dtype = np.dtype(TYPES[kind])
+        dtype = TYPES[kind]
         array = np.frombuffer(self.read(math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
         if not np.isfinite(array).all():
             raise ValueError(f"NaN or infinity before offset {self.at:,}")
