@@ -20,7 +20,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Sequence
+from typing import IO, Iterator, Sequence
 
 from d2l_alexnet import cli
 from d2l_alexnet.distributed import rendezvous
@@ -101,14 +101,14 @@ def launch(
     names = read_hosts(hosts) if hosts else [LOCALHOST]
     settings = {
         rendezvous.HOST: address(names[0]),
-        rendezvous.PORT: str(port or free_port()),
         rendezvous.WORKERS: str(workers),
         rendezvous.SERVERS: str(servers),
     }
     options = ["--workers", str(workers), "--servers", str(servers)]
     if hosts:
         options += ["--hosts", str(hosts)] + (["--ssh", ssh] if ssh != SSH else [])
-    with StopRequest() as stop, Job(options, arguments) as job:
+    with reserved_port() as free, StopRequest() as stop, Job(options, arguments) as job:
+        settings[rendezvous.PORT] = str(port or free)
         roles = assign_hosts(workers, servers, names)
         for role in roles:
             command, variables = command_of(role, arguments)
@@ -159,11 +159,16 @@ def address(host: str) -> str:
         raise InputError(f"--hosts: {host!r} is not a host ({error.strerror})") from error
 
 
-def free_port() -> int:
-    """Find a free port of this machine."""
-    with socket.socket() as trial:
-        trial.bind(("", 0))
-        return trial.getsockname()[1]
+@contextlib.contextmanager
+def reserved_port() -> Iterator[int]:
+    """Find a free port of this machine. Until the end, no program gets it that asks for a free one.
+
+    The scheduler can listen there all the same: it sets the option SO_REUSEADDR too.
+    """
+    with socket.socket() as keeper:
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        keeper.bind(("", 0))
+        yield keeper.getsockname()[1]
 
 
 def command_of(role: Role, arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:

@@ -559,6 +559,17 @@ def test_a_command_for_another_host_survives_its_shell(tmp_path, monkeypatch):
     assert (done.returncode, done.stdout) == (3, f"{folder} a \"b\" $c $HOME 'x'\n")
 
 
+def test_until_the_scheduler_listens_at_its_port_no_other_program_does():
+    with launch.reserved_port() as port:
+        with socket.socket() as other, pytest.raises(OSError, match="Address already in use"):
+            other.bind(("127.0.0.1", port))
+        with socket.socket() as scheduler:
+            scheduler.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as ps-lite does
+            scheduler.bind(("127.0.0.1", port))
+            scheduler.listen()
+            socket.create_connection(("127.0.0.1", port)).close()
+
+
 def test_when_more_machines_pay_is_calculated():
     benchmark = Path(__file__).parents[2] / "benchmarks" / "distributed.py"
     table = subprocess.run([sys.executable, benchmark, "--table"], capture_output=True, text=True)
