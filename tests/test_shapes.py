@@ -202,6 +202,14 @@ cli.run(lambda: shapes.main(["--net", "gluoncv:alexnet"]))
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_on_a_bare_debian_where_opencv_lacks_libraries_the_nets_are_shown(tmp_path, python):
+    text = "libGL.so.1: cannot open shared object file: No such file or directory"
+    (tmp_path / "cv2.py").write_text(f"raise ImportError({text!r})\n")
+    code = "from d2l_alexnet import shapes; shapes.main(); print('used')"
+    done = python(code, "--net", "gluoncv:alexnet", PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "used"), done.stderr
+
+
 def test_training_does_not_import_gluoncv(python):
     done = python("import sys, d2l_alexnet.train; print('gluoncv' in sys.modules)")
     assert done.stdout == "False\n"
