@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import sys
 from pathlib import Path
 from typing import Sequence
 
@@ -16,6 +17,7 @@ from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.runtime import bootstrap, cores, gpus
 
 SHARED_MEMORY = Path("/dev/shm")
+SEEN = {"linux x86_64": "seen to work", "linux aarch64": "seen to work, under emulation only"}
 
 
 def collect() -> dict[str, str]:
@@ -28,6 +30,7 @@ def collect() -> dict[str, str]:
     """
     return {
         "Python": f"{platform.python_version()} on {platform.platform()}",
+        "platform": _platform(),
         "NumPy": np.__version__,
         "MXNet": _mxnet(),
         "threads": _threads(),
@@ -38,6 +41,11 @@ def collect() -> dict[str, str]:
         **{dataset.title: dataset.status() for dataset in DATA_SETS.values() if dataset.status},
         "disk": _space(Path.cwd()),
     }
+
+
+def _platform() -> str:
+    name = f"{sys.platform} {platform.machine()}"
+    return f"{name}: {SEEN.get(name, 'not run yet')} (docs/install.md)"
 
 
 def _mxnet() -> str:

@@ -1,5 +1,7 @@
 import os
 
+import pytest
+
 from d2l_alexnet import collect_env
 
 
@@ -9,6 +11,7 @@ def test_it_names_everything_once(run):
     names = [line.split(":")[0] for line in done.stdout.splitlines()]
     assert names == [
         "Python",
+        "platform",
         "NumPy",
         "MXNet",
         "threads",
@@ -21,6 +24,20 @@ def test_it_names_everything_once(run):
         "disk",
     ]
     assert f"{os.environ['OMP_NUM_THREADS']} (OMP_NUM_THREADS)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "state"),
+    [
+        ("linux", "x86_64", "seen to work"),
+        ("linux", "aarch64", "seen to work, under emulation only"),
+        ("darwin", "x86_64", "not run yet"),
+    ],
+)
+def test_it_says_whether_the_platform_was_seen_to_work(monkeypatch, system, machine, state):
+    monkeypatch.setattr(collect_env.sys, "platform", system)
+    monkeypatch.setattr(collect_env.platform, "machine", lambda: machine)
+    assert collect_env._platform() == f"{system} {machine}: {state} (docs/install.md)"
 
 
 def test_it_names_a_file_that_is_damaged_or_missing(monkeypatch, tmp_path):
