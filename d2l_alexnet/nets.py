@@ -93,7 +93,7 @@ def alexnet(num_classes: int = 10, dropout: float = 0.5) -> Any:
     return net
 
 
-def alexnet_cifar10(num_classes: int = 10, dropout: float = 0.5) -> Any:
+def alexnet_cifar10(num_classes: int = 10, dropout: float = 0.5, pool: int = 6) -> Any:
     """Build the AlexNet that STAT 453 (L13.9.3) trains on CIFAR-10.
 
     Parameters
@@ -103,6 +103,8 @@ def alexnet_cifar10(num_classes: int = 10, dropout: float = 0.5) -> Any:
     dropout : float
         Dropout probability of the inputs of the two large dense layers: at least 0, below 1. A
         run uses the dropout of its recipe.
+    pool : int
+        Side of the square that the last feature map is pooled to, for every image size.
 
     Returns
     -------
@@ -124,7 +126,7 @@ def alexnet_cifar10(num_classes: int = 10, dropout: float = 0.5) -> Any:
             nn.Conv2D(256, kernel_size=3, padding=1, activation="relu"),  # (1, 256, 3, 3)
             nn.MaxPool2D(pool_size=3, strides=2),  # (1, 256, 1, 1)
             # The dense layers' input has the same shape for every image size.
-            AdaptiveAvgPool2D(6),  # (1, 256, 6, 6)
+            AdaptiveAvgPool2D(pool),  # (1, 256, 6, 6)
             nn.Dropout(dropout),
             nn.Dense(4096, activation="relu"),  # (1, 4096)
             nn.Dropout(dropout),

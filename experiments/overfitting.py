@@ -7,7 +7,7 @@ and B12 of the lecture.) 50 epochs each, seeds 0 and 1.
 Result: not run yet as a whole. results/overfitting/README.md lists the runs that are finished.
 
 A run takes about half an hour on one core. Finished runs are skipped, and a run that was stopped
-is resumed. ``--quick`` trains one small epoch of each.
+is resumed.
 """
 
 from __future__ import annotations
@@ -28,13 +28,12 @@ CHANGES: dict[str, dict] = {
     "dropout-0.7": dict(dropout=0.7),
     "augment": dict(augment=True),  # and dropout 0.5
 }
-QUICK = dict(train_size=512, num_epochs=1)
 
 
 def main() -> None:
     """Train all that is missing, print a line for each run, and draw the curves."""
     arguments = runs.parse(__doc__, "overfitting")
-    changes = QUICK if arguments.quick else {}
+    changes = runs.SMALL if arguments.quick else {}
     seeds = (0,) if arguments.quick else (0, 1)
     histories = {
         f"{name}-seed{seed}": runs.train_once(
@@ -46,10 +45,10 @@ def main() -> None:
     for name, history in histories.items():
         last = history[-1]
         points = 100 * (last["train_accuracy"] - last["valid_accuracy"])
-        minutes = sum(row["seconds"] for row in history) / 60
         print(
-            f"{name}: training {last['train_accuracy']:.3f}, validation "
-            f"{last['valid_accuracy']:.3f}, overfitting {points:.1f} points, {minutes:.1f} min"
+            f"{name}: training {last['train_accuracy']:.3f}, "
+            f"validation {last['valid_accuracy']:.3f}, overfitting {points:.1f} points, "
+            f"{runs.minutes(history):.1f} min"
         )
     runs.plot(histories, ("train_accuracy", "valid_accuracy"), arguments.out / "overfitting.png")
 

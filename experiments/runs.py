@@ -1,59 +1,148 @@
-"""What the experiments share: flags, runs that are skipped if they are finished, one figure."""
+"""What the experiments share: flags, runs that are skipped if they are finished, and files."""
 
 from __future__ import annotations
 
 import argparse
+import functools
+import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
+import mxnet as mx
 from matplotlib.figure import Figure
 
-from d2l_alexnet import cli
+from d2l_alexnet import cli, shapes
+from d2l_alexnet.build import build_net, input_shape
+from d2l_alexnet.data import DATA_SETS
+from d2l_alexnet.errors import InputError
 from d2l_alexnet.history import read_history
 from d2l_alexnet.recipes import Recipe
 from d2l_alexnet.run_folder.settings import SETTINGS, read_settings
+from d2l_alexnet.runtime.devices import describe
 from d2l_alexnet.train import resume, train
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
+# What --quick changes in a recipe, so that a run takes a second.
+SMALL = dict(train_size=128, batch_size=64, num_epochs=1)
+SMALL_LENET = dict(SMALL, net="lenet", dropout=0.0, resize=28)
+SMALL_CONVNET = dict(SMALL, net="convnet_cifar10", resize=32, margin=0)
+
+run = cli.run
 
 
 def parse(description: str, name: str) -> argparse.Namespace:
-    """Parse the flags of an experiment."""
+    """Parse the flags of an experiment. With ``--quick``, the data sets become small."""
     parser = cli.Parser(name, description.splitlines()[0])
     parser.prog = f"python experiments/{name}.py"
-    parser.add_argument("--quick", action="store_true", help="one small epoch of each run")
+    parser.add_argument("--quick", action="store_true", help="small nets and few images: seconds")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the runs (default: runs/NAME)"
     )
     arguments = parser.parse_args()
     quick = "-quick" * arguments.quick
     arguments.out = arguments.out or Path("runs", f"{name}{quick}")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.quick:
+        use_first_images(train=160, test=64)
     return arguments
 
 
-def train_once(recipe: Recipe, folder: Path, seed: int) -> list[dict]:
-    """Return a run's history: from results/ or its folder, else train or resume the run.
+def use_first_images(train: int, test: int) -> None:
+    """Let every data set have only its first images."""
+    for name, dataset in DATA_SETS.items():
 
-    A run in results/ counts if its recipe and seed are the same and it has all epochs.
+        @functools.lru_cache(maxsize=1)
+        def read(data_dir: Any, read_all: Any = dataset.read) -> Any:
+            (images, labels), (test_images, test_labels) = read_all(data_dir)
+            return (images[:train], labels[:train]), (test_images[:test], test_labels[:test])
+
+        DATA_SETS[name] = replace(dataset, read=read)
+
+
+def train_once(recipe: Recipe, folder: Path, seed: int, **keywords: Any) -> list[dict]:
+    """Return the history of `folder_of` a finished run."""
+    return read_history(folder_of(recipe, folder, seed, **keywords) / "history.jsonl")
+
+
+def folder_of(
+    recipe: Recipe, folder: Path, seed: int, needs: str = "history.jsonl", **keywords: Any
+) -> Path:
+    """Find the folder of a finished run in results/, or train or resume the run in its own folder.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    folder : pathlib.Path
+        Where the run is trained if no committed run has this recipe and seed, and all epochs.
+    seed : int
+    needs : str
+        A file that a committed run must have.
+    **keywords
+        Of `d2l_alexnet.train.train`.
+
+    Raises
+    ------
+    InputError
+        If the folder has a run with other settings.
     """
+    explain_gap = keywords.get("explain_gap", False)
     for settings in sorted(RESULTS.rglob(SETTINGS)):
-        if _is_run(settings.parent, recipe, seed):
-            history = read_history(settings.parent / "history.jsonl")
-            if len(history) == recipe.num_epochs:
-                return history
-    if not folder.exists():
-        return train(recipe, ctx="cpu", num_workers=0, seed=seed, out=folder)
-    history = read_history(folder / "history.jsonl")
-    if _is_run(folder, recipe, seed) and len(history) == recipe.num_epochs:
-        return history
-    return resume(folder, ctx="cpu", num_workers=0)
+        found = settings.parent
+        if (found / needs).exists() and is_finished(found, recipe, seed, explain_gap):
+            return found
+    if not (folder / SETTINGS).exists():
+        train(recipe, ctx="cpu", num_workers=0, seed=seed, out=folder, **keywords)
+    elif not _is_run(folder, recipe, seed, explain_gap):
+        raise InputError(f"{folder}: has a run with other settings; choose another --out")
+    elif not is_finished(folder, recipe, seed, explain_gap):
+        resume(folder, ctx="cpu", num_workers=0, **keywords)
+    return folder
 
 
-def _is_run(folder: Path, recipe: Recipe, seed: int) -> bool:
-    """Whether a run folder has this recipe and seed."""
-    found, options = read_settings(folder)
-    return (replace(found, name=recipe.name), options.seed) == (recipe, seed)
+def is_finished(folder: Path, recipe: Recipe, seed: int, explain_gap: bool = False) -> bool:
+    """Whether a folder has all epochs of a run with this recipe and seed."""
+    history = folder / "history.jsonl"
+    return (
+        _is_run(folder, recipe, seed, explain_gap)
+        and history.exists()
+        and len(read_history(history)) == recipe.num_epochs
+    )
+
+
+def _is_run(folder: Path, recipe: Recipe, seed: int, explain_gap: bool) -> bool:
+    try:
+        found, options = read_settings(folder)
+    except InputError:  # it has a net that another experiment defines
+        return False
+    same = (replace(found, name=recipe.name), options.seed) == (recipe, seed)
+    return same and options.explain_gap >= explain_gap
+
+
+def totals(recipe: Recipe) -> dict[str, int]:
+    """Sum the parameters and the multiply-adds for one image of a recipe's net."""
+    layers = shapes.trace(build_net(recipe), input_shape(recipe))
+    names = ("parameters", "multiply_adds")
+    return {name: sum(getattr(layer, name) for layer in layers) for name in names}
+
+
+def minutes(history: Iterable[dict]) -> float:
+    """Sum the minutes of a run's epochs."""
+    return sum(row["seconds"] for row in history) / 60
+
+
+def write(path: Path, rows: Sequence[dict], **more: Any) -> None:
+    """Write what an experiment found, with the device and the version that found it."""
+    about = dict(device=describe([mx.cpu()]), mxnet=mx.__version__, **more)
+    lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
+    path.write_text(json.dumps(about)[:-1] + f',\n "rows": [\n{lines}\n]}}\n')
+    print(path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure of an experiment."""
+    figure.savefig(path, dpi=100)
+    print(path)
 
 
 def plot(histories: Mapping[str, Sequence[dict]], keys: Sequence[str], path: Path) -> None:
@@ -65,9 +154,4 @@ def plot(histories: Mapping[str, Sequence[dict]], keys: Sequence[str], path: Pat
             axes.plot([r["epoch"] for r in rows], [100 * r[key] for r in rows], label=name)
         axes.set(title=key.replace("_", " "), xlabel="epoch", ylabel="percent")
     axes.legend(fontsize="small")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    print(path)
-
-
-run = cli.run
+    save(figure, path)

@@ -1,43 +1,155 @@
-"""An experiment runs, and skips what is finished."""
+"""Every experiment runs with --quick, and skips what is finished."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
+from d2l_alexnet import nets
+from d2l_alexnet.errors import InputError
+from d2l_alexnet.history import read_history
+
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
 @pytest.fixture
-def experiment(monkeypatch):
-    """Import an experiment as its command does."""
+def quick(monkeypatch, small_data, small_cifar10, tmp_path):
+    """Import an experiment and run it as its command does, with --quick; give its module."""
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
-    yield lambda name: __import__(name)
+    for name in list(nets.NETS):
+        monkeypatch.setitem(nets.NETS, name, nets.NETS[name])  # an experiment may add one
+    before = dict(nets.NETS)
+
+    def run(name, **changes):
+        module = __import__(name)
+        for attribute, value in changes.items():
+            monkeypatch.setattr(module, attribute, value)
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", "--quick", "--out", str(tmp_path)])
+        module.main()
+        return module
+
+    yield run
+    for name in nets.NETS.keys() - before.keys():
+        del nets.NETS[name]
     for path in EXPERIMENTS.glob("*.py"):
         sys.modules.pop(path.stem, None)
 
 
-def test_overfitting_runs_and_skips_what_is_finished(
-    experiment, small_cifar10, tmp_path, monkeypatch, capsys
-):
-    overfitting = experiment("overfitting")
-    # The small data set has 270 training images.
-    monkeypatch.setattr(overfitting, "QUICK", dict(train_size=256, num_epochs=1))
-    few = {name: overfitting.CHANGES[name] for name in ("crop", "augment-only")}
-    monkeypatch.setattr(overfitting, "CHANGES", few)
-    monkeypatch.setattr(sys, "argv", ["overfitting.py", "--quick", "--out", str(tmp_path)])
-    overfitting.main()
+def rows(path):
+    return json.loads(path.read_text())["rows"]
+
+
+def test_overfitting_skips_what_is_finished(quick, tmp_path, monkeypatch, capsys):
+    few = dict(crop=dict(dropout=0.0, resize=35, margin=3))
+    overfitting = quick("overfitting", CHANGES=few)
     first = capsys.readouterr().out.splitlines()
     assert (tmp_path / "overfitting.png").exists()
     monkeypatch.setattr(overfitting.runs, "train", None)  # nothing may be trained again
     monkeypatch.setattr(overfitting.runs, "resume", None)
     overfitting.main()
-    assert capsys.readouterr().out.splitlines() == first[-3:]
+    assert capsys.readouterr().out.splitlines() == first[-2:]
 
 
-def test_committed_runs_are_found(experiment):
-    overfitting = experiment("overfitting")
-    for name in ("plain", "augment", "dropout-0.5"):
-        recipe = overfitting.replace(overfitting.CONVNET, **overfitting.CHANGES[name])
+def test_a_folder_with_another_run_is_refused(quick, tmp_path, monkeypatch):
+    overfitting = quick("overfitting", CHANGES=dict(crop=dict(dropout=0.0)))
+    monkeypatch.setattr(overfitting, "CHANGES", dict(crop=dict(dropout=0.25)))
+    with pytest.raises(InputError, match="crop-seed0: has a run with other settings"):
+        overfitting.main()
+
+
+def test_learning_rate_tells_what_learns_from_what_diverges(quick, tmp_path, monkeypatch):
+    learning_rate = quick("learning_rate")
+    found = rows(tmp_path / "learning_rate.json")
+    assert {row["net"] for row in found} == {"lenet", "alexnet"}
+    assert all(len(row["losses"]) == 1 for row in found)
+    outcomes = {(2.3, 1.9): "learns", (1.9, 2.3): "stands still", (9, 2.3): "diverges"}
+    for losses, outcome in outcomes.items():
+        history = [dict(loss=loss, seconds=60) for loss in losses]
+        monkeypatch.setattr(learning_rate.runs, "train_once", lambda *_, h=history: h)
+        assert learning_rate.measure(None, tmp_path, 0)["outcome"] == outcome
+
+
+def test_a_loss_that_is_not_finite_has_diverged(quick, tmp_path):
+    learning_rate = quick("learning_rate")
+    recipe = learning_rate.replace(learning_rate.NETS["lenet"][0], **learning_rate.QUICK, lr=1e38)
+    recipe = learning_rate.replace(recipe, num_epochs=4)
+    assert learning_rate.measure(recipe, tmp_path / "high", 0)["outcome"] == "diverges"
+
+
+def test_the_largest_rate_is_one_at_which_all_seeds_learn(quick):
+    learning_rate = quick("learning_rate")
+    found = [(0.1, "learns"), (0.3, "learns"), (0.9, "learns"), (0.1, "learns"), (0.9, "diverges")]
+    found = [dict(net="lenet", lr=lr, outcome=outcome) for lr, outcome in found]
+    assert learning_rate.largest(found, "lenet") == 0.3
+    assert learning_rate.largest(found, "alexnet") is None
+
+
+def test_training_gap_adds_up(quick, tmp_path):
+    quick("training_gap")
+    for row in rows(tmp_path / "training_gap.json"):
+        parts = row["dropout"] + row["improvement"] - row["overfitting"]
+        assert row["gap"] == pytest.approx(parts, abs=2e-4)
+    assert (tmp_path / "training_gap.png").exists()
+
+
+def test_second_descent_branches_just_before_the_cut(quick, tmp_path):
+    second_descent = quick("second_descent", EPOCHS_WITHOUT_CUT=1)
+    cut, no_cut = (
+        read_history(tmp_path / f"{name}-seed0/history.jsonl") for name in ("cut", "no-cut")
+    )
+    assert [row["learning_rate"] for row in cut] == pytest.approx([0.1, 0.1, 0.01])
+    assert [row["learning_rate"] for row in no_cut] == pytest.approx([0.1, 0.1, 0.1])
+    assert cut[:2] == no_cut[:2]
+    norms = (tmp_path / "no-cut-seed0/norms.txt").read_text().splitlines()
+    assert [int(line.split()[0]) for line in norms] == [1, 2, 3, 4, 5, 6]
+    assert (tmp_path / "second_descent.png").exists()
+    second_descent.main()  # resumes nothing
+    assert len(read_history(tmp_path / "no-cut-seed0/history.jsonl")) == 3
+
+
+def test_adaptive_pooling_compares_parameters_and_sizes(quick, tmp_path):
+    quick("adaptive_pooling")
+    found = rows(tmp_path / "adaptive_pooling.json")
+    maps = {row["side"]: row.get("feature_map") for row in found if "side" in row}
+    assert maps == {32: None, 62: None, 63: 1, 64: 1, 70: 1, 150: 3, 224: 6}
+    copies, no_copies = (row["parameters"] for row in found if "net" in row)
+    assert copies - no_copies == 35 * 256 * 4096
+
+
+def test_mistakes_counts_pairs_with_standard_errors(quick, tmp_path):
+    mistakes = quick("mistakes")
+    found = [row for row in rows(tmp_path / "mistakes.json") if row["data"] == "cifar10"]
+    assert len(found) == 45
+    assert [row["count"] for row in found] == sorted((row["count"] for row in found), reverse=True)
+    labels = mistakes.np.array([0, 0, 1, 2])
+    evaluations = [
+        mistakes.Evaluation(labels, labels, mistakes.np.eye(3)[predicted], ("a", "b", "c"))
+        for predicted in ([1, 0, 0, 2], [1, 1, 1, 2])
+    ]
+    first = mistakes.pairs(evaluations)[0]
+    assert first["pair"] == "a/b" and first["count"] == 2.0 and first["of_each_net"] == [2, 2]
+    assert first["error"] == pytest.approx(4**0.5 * mistakes.np.std([1, 0.5, 0.5, 0]), abs=0.01)
+
+
+def test_lenet_is_measured_beside_alexnet(quick, tmp_path):
+    quick("lenet_against_alexnet")
+    lenet, alexnet, lectures = rows(tmp_path / "lenet_against_alexnet.json")
+    assert (lenet["parameters"], alexnet["parameters"]) == (61_706, 46_764_746)
+    assert alexnet["multiply_adds"] == lectures["multiply_adds"] > 2000 * lenet["multiply_adds"]
+    assert all(len(row["seconds"]) == 1 for row in (lenet, alexnet, lectures))
+
+
+def test_committed_runs_are_found(quick):
+    overfitting = quick("overfitting", CHANGES={})
+    changes = dict(plain=dict(dropout=0.0), augment=dict(augment=True), lecture=dict())
+    for change in changes.values():
+        recipe = overfitting.replace(overfitting.CONVNET, **change)
         history = overfitting.runs.train_once(recipe, Path("not-there"), seed=0)
         assert len(history) == 50
+
+
+def test_no_committed_log_names_a_temporary_folder():
+    logs = list((EXPERIMENTS.parent / "results").rglob("log.txt"))
+    assert logs
+    assert [log for log in logs if "Run folder: /" in log.read_text()] == []

@@ -1,0 +1,82 @@
+"""What are the 36 copies worth? ``python experiments/adaptive_pooling.py``.
+
+Asked: the second lecture's AlexNet pools its last feature map to 6 × 6, and the lecture says that
+this makes large maps smaller but cannot make small maps larger. (Statements B3, B4 and B5.) With
+64 × 64 pixels that map is 1 × 1 and is repeated 36 times. What do parameters, time and accuracy
+become with a pooling to 1 × 1? Which image sizes work?
+
+Result: not run yet. It takes about 25 minutes on one core.
+
+Both nets are trained by the lecture's recipe in bfloat16, on the first 9,000 images for four
+epochs, which are 140 steps. 1,000 other training images are the validation images. Finished runs
+are skipped, and a run that was stopped is resumed.
+"""
+
+from __future__ import annotations
+
+import functools
+import statistics
+from dataclasses import replace
+
+import runs
+
+from d2l_alexnet import shapes
+from d2l_alexnet.build import build_net
+from d2l_alexnet.errors import InputError
+from d2l_alexnet.nets import NETS, AdaptiveAvgPool2D, alexnet_cifar10
+from d2l_alexnet.recipes import RECIPES
+
+COPIES = "alexnet_cifar10"
+NO_COPIES = "alexnet_cifar10_pool1"
+SIDES = (32, 62, 63, 64, 70, 150, 224)
+ALEXNET = replace(
+    RECIPES["cifar10-alexnet"], train_size=9_000, num_epochs=4, plateau={}, dtype="bfloat16"
+)
+LINE = (
+    "{net}, seed {seed}: {parameters:,} parameters, training {train_accuracy:.3f}, "
+    "validation {valid_accuracy:.3f}, {images_per_second} images/s"
+)
+QUICK = dict(runs.SMALL_CONVNET, dtype="float32")
+
+
+def main() -> None:
+    """List the image sizes, train all that is missing, and draw the accuracies."""
+    NETS.setdefault(NO_COPIES, functools.partial(alexnet_cifar10, pool=1))
+    arguments = runs.parse(__doc__, "adaptive_pooling")
+    if not arguments.quick:
+        runs.use_first_images(train=10_000, test=1_000)
+    rows = [size(side) for side in SIDES]
+    for row in rows:
+        print("{side} x {side} pixels: {result}".format(**row))
+    histories = {}
+    for net in (COPIES, NO_COPIES):
+        found = runs.totals(replace(ALEXNET, net=net))
+        for seed in (0,) if arguments.quick else (0, 1):
+            recipe = replace(ALEXNET, net=net, **(QUICK if arguments.quick else {}))
+            name = f"{net}-seed{seed}"
+            history = histories[name] = runs.train_once(recipe, arguments.out / name, seed)
+            last = {key: history[-1][key] for key in ("train_accuracy", "valid_accuracy")}
+            speed = statistics.median(row["images_per_second"] for row in history)
+            rows.append(dict(net=net, seed=seed, **found, **last, images_per_second=round(speed)))
+            print(LINE.format(**rows[-1]))
+    runs.write(arguments.out / "adaptive_pooling.json", rows)
+    runs.plot(
+        histories, ("train_accuracy", "valid_accuracy"), arguments.out / "adaptive_pooling.png"
+    )
+
+
+def size(side: int) -> dict:
+    """Say how an image of this size gets through the net: the side of the last feature map."""
+    try:
+        layers = shapes.trace(build_net(ALEXNET), (1, 3, side, side))
+    except InputError as error:
+        return dict(side=side, result=str(error))
+    pooled = next(n for n, layer in enumerate(layers) if layer.kind == AdaptiveAvgPool2D.__name__)
+    feature_map = layers[pooled - 1].output_shape[-1]
+    work = sum(layer.multiply_adds for layer in layers)
+    result = f"last feature map {feature_map} x {feature_map}, {work / 1e6:.0f} M multiply-adds"
+    return dict(side=side, result=result, feature_map=feature_map, multiply_adds=work)
+
+
+if __name__ == "__main__":
+    runs.run(main)

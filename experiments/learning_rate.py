@@ -1,0 +1,103 @@
+"""How large may the learning rate be? LeNet and AlexNet: ``python experiments/learning_rate.py``.
+
+Asked: the first lecture trains LeNet at 0.9 and AlexNet at 0.01, because a deeper net needs a
+smaller rate. (Statement A4.) At which rates does each net learn, stand still or diverge? Where is
+the largest rate at which all seeds learn?
+
+Result: not run yet. It takes about 45 minutes on one core.
+
+LeNet: its own recipe, all 60,000 images, five epochs. AlexNet: the lecture's recipe in bfloat16,
+two epochs of the first 6,000 images, which are 94 steps. A net stands still if the mean loss of
+its last epoch is above 2.2; a net that knows nothing has a loss of 2.30. A run diverges if its
+loss becomes infinite, or is above 3 in an epoch. Accuracy is not compared, so only 1,000 images
+are tested. Finished runs are skipped, and a run that was stopped is resumed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import runs
+from matplotlib.figure import Figure
+
+from d2l_alexnet.errors import RunError
+from d2l_alexnet.recipes import RECIPES, Recipe
+
+RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 0.9)
+NETS: dict[str, tuple[Recipe, tuple[float, ...]]] = {
+    "lenet": (RECIPES["lenet"], (*RATES, 2.7, 8.1)),
+    "alexnet": (
+        replace(RECIPES["lecture"], train_size=6_000, num_epochs=2, dtype="bfloat16"),
+        RATES,
+    ),
+}
+SEEDS = (0, 1, 2)
+QUICK = dict(runs.SMALL_LENET, dtype="float32")
+OUTCOMES = {"learns": "o", "stands still": "s", "diverges": "x"}  # and their markers
+
+
+def main() -> None:
+    """Train all that is missing, print a line for each run, and draw the losses by rate."""
+    arguments = runs.parse(__doc__, "learning_rate")
+    if not arguments.quick:
+        runs.use_first_images(train=60_000, test=1_000)
+    rows = []
+    for seed in SEEDS[: 1 if arguments.quick else None]:
+        for net, (recipe, rates) in NETS.items():
+            for lr in rates[:: -4 if arguments.quick else 1]:
+                changed = replace(recipe, lr=lr, **(QUICK if arguments.quick else {}))
+                folder = arguments.out / f"{net}-{lr}-seed{seed}"
+                rows.append(dict(net=net, lr=lr, seed=seed, **measure(changed, folder, seed)))
+                print(
+                    "{net}, rate {lr}, seed {seed}: {outcome}, losses {losses}".format(**rows[-1])
+                )
+    for net in NETS:
+        print(f"{net}: all seeds learn up to a rate of {largest(rows, net)}")
+    runs.write(arguments.out / "learning_rate.json", rows)
+    runs.save(draw(rows), arguments.out / "learning_rate.png")
+
+
+def measure(recipe: Recipe, folder: Path, seed: int) -> dict:
+    """Train a net, and say what came out: the mean loss of each epoch that was finite."""
+    finite = True
+    try:
+        history = runs.train_once(recipe, folder, seed)
+    except RunError as error:
+        if "NaN or infinite" not in str(error) and "not finite" not in str(error):
+            raise
+        path = folder / "history.jsonl"
+        history, finite = runs.read_history(path) if path.exists() else [], False
+    losses = [round(row["loss"], 4) for row in history]
+    if not finite or max(losses) > 3:
+        outcome = "diverges"
+    else:
+        outcome = "learns" if losses[-1] < 2.2 else "stands still"
+    return dict(outcome=outcome, losses=losses, minutes=round(runs.minutes(history), 2))
+
+
+def largest(rows: list[dict], net: str) -> float | None:
+    """Find the largest rate at which all seeds of a net learn."""
+    outcomes: dict[float, set[str]] = {}
+    for row in rows:
+        if row["net"] == net:
+            outcomes.setdefault(row["lr"], set()).add(row["outcome"])
+    return max((lr for lr, found in outcomes.items() if found == {"learns"}), default=None)
+
+
+def draw(rows: list[dict]) -> Figure:
+    """Draw the loss of the last epoch by rate, a marker for each run."""
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    for axes, net in zip(figure.subplots(1, len(NETS), sharex=True, sharey=True), NETS):
+        for outcome, marker in OUTCOMES.items():
+            found = [row for row in rows if (row["net"], row["outcome"]) == (net, outcome)]
+            # A run that diverges is drawn above all others, whatever its loss was.
+            losses = [2.6 if outcome == "diverges" else row["losses"][-1] for row in found]
+            axes.plot([row["lr"] for row in found], losses, marker, label=outcome, mfc="none")
+        axes.set(title=net, xlabel="learning rate", xscale="log", ylabel="loss of the last epoch")
+    axes.legend(fontsize="small")
+    return figure
+
+
+if __name__ == "__main__":
+    runs.run(main)

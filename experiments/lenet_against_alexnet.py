@@ -1,0 +1,84 @@
+"""LeNet's epoch and AlexNet's epoch, measured: ``python experiments/lenet_against_alexnet.py``.
+
+Asked: the first lecture says that an epoch takes 2.5 s for LeNet and 18 s for AlexNet on its GPU,
+and about an hour for AlexNet on a laptop. (Statements A2 and A3.) What is the ratio on one machine,
+and how does it compare with the ratio of the work? How long does the lecture's own code take here?
+
+Result: not run yet. It takes five minutes.
+
+Each process measures some training steps on a batch that is in memory, in turn with the others; see
+benchmarks/harness.py. An epoch is 60,000 images at the measured speed: neither the loader nor the
+test after the epoch is included. If it is stopped, it begins again.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+
+import runs
+from matplotlib.figure import Figure
+
+from d2l_alexnet.recipes import RECIPES
+
+sys.path.append(str(runs.RESULTS.parent / "benchmarks"))
+import harness  # noqa: E402
+
+LENET, ALEXNET = RECIPES["lenet"], RECIPES["lecture"]
+LECTURES = "AlexNet, the lecture's code"
+ROUNDS = 5
+# A measurement lasts some seconds. Small images and batches make it short for --quick.
+STEPS = dict(lenet=["--batches", 40], alexnet=["--batches", 2])
+QUICK = ["--batches", 1, "--batch-size", 2, "--resize", 67]
+
+
+def main() -> None:
+    """Measure all in turn, print what an epoch takes, and draw it."""
+    arguments = runs.parse(__doc__, "lenet_against_alexnet")
+    seconds = measure(arguments.quick)
+    rows = []
+    for name, recipe in {"LeNet": LENET, "AlexNet": ALEXNET, LECTURES: ALEXNET}.items():
+        ratios = harness.ratios(seconds[name], seconds["LeNet"])
+        each = [round(value, 2) for value in seconds[name]]
+        rows.append(dict(name=name, **runs.totals(recipe), seconds=each, over_lenet=middle(ratios)))
+        print(f"{name}: {harness.written(each)} s for an epoch, {harness.written(ratios)} LeNets")
+        print("  {parameters:,} parameters, {multiply_adds:,} multiply-adds".format(**rows[-1]))
+    runs.write(arguments.out / "lenet_against_alexnet.json", rows, machine=harness.machine())
+    runs.save(draw(rows), arguments.out / "lenet_against_alexnet.png")
+
+
+def measure(quick: bool) -> dict[str, list[float]]:
+    """Measure the seconds of an epoch, several times."""
+    lenet = QUICK[:-2] if quick else [*STEPS["lenet"], "--batch-size", LENET.batch_size]
+    alexnet = QUICK if quick else [*STEPS["alexnet"], "--batch-size", ALEXNET.batch_size]
+    contestants = {
+        "LeNet": harness.Contestant("ours", "training", "--recipe", "lenet", *lenet),
+        "AlexNet": harness.Contestant("ours", "training", "--recipe", "lecture", *alexnet),
+        LECTURES: harness.Contestant("lecture", "training", *alexnet, default_threads=True),
+    }
+    try:
+        speeds = harness.alternate(contestants, rounds=1 if quick else ROUNDS)
+    finally:
+        for contestant in contestants.values():
+            contestant.close()
+    images = ALEXNET.train_size
+    return {name: [images / speed for speed in speeds[name]] for name in speeds}
+
+
+def middle(values: list[float]) -> list[float]:
+    """Return median, smallest and largest."""
+    return [round(value, 2) for value in (statistics.median(values), min(values), max(values))]
+
+
+def draw(rows: list[dict]) -> Figure:
+    """Draw the seconds of an epoch, a marker for each measurement."""
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    axes = figure.subplots()
+    for row in rows[::-1]:
+        axes.plot(row["seconds"], [row["name"]] * len(row["seconds"]), "o", mfc="none")
+    axes.set(title="An epoch of 60,000 images", xlabel="seconds", xscale="log")
+    return figure
+
+
+if __name__ == "__main__":
+    runs.run(main)

@@ -1,0 +1,103 @@
+"""Which classes are confused most often? ``python experiments/mistakes.py``.
+
+Asked: the second lecture finds cats and dogs confused most often, then ships and airplanes, and
+frogs and cats. (Statement B13.) Which pairs are it, over several nets and all 10,000 test images?
+
+Result: not run yet. It takes about ten minutes on one core.
+
+A pair counts images of either class that are predicted as the other. The number is the mean over
+the nets. Its standard error is that of 10,000 images: the nets are tested on the same ones. No
+weights of the lecture's AlexNet are committed, so all nets of CIFAR-10 here are its ConvNet. Runs
+that are finished are skipped, and a run that was stopped is resumed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+import runs
+from matplotlib.figure import Figure
+
+from d2l_alexnet.data import DATA_SETS
+from d2l_alexnet.data.load import load_data
+from d2l_alexnet.data.loader import closing
+from d2l_alexnet.evaluate import Evaluation, load_net, predict
+from d2l_alexnet.options import RunOptions
+from d2l_alexnet.recipes import RECIPES
+
+CONVNET = RECIPES["cifar10-convnet"]
+NETS = {  # by data set: the recipe and the seeds
+    "cifar10": [(CONVNET, (0,)), (replace(CONVNET, num_epochs=5), (1, 2))],
+    "fashion-mnist": [(RECIPES["lenet"], (0, 1, 2))],
+}
+SHOWN = 8
+QUICK = {"cifar10": runs.SMALL_CONVNET, "fashion-mnist": runs.SMALL_LENET}
+
+
+def main() -> None:
+    """Train all that is missing, print the most confused pairs, and draw them."""
+    arguments = runs.parse(__doc__, "mistakes")
+    rows = []
+    for data, nets in NETS.items():
+        evaluations = []
+        for recipe, seeds in nets[:1] if arguments.quick else nets:
+            for seed in seeds[:1] if arguments.quick else seeds:
+                changed = replace(recipe, **(QUICK[data] if arguments.quick else {}))
+                folder = arguments.out / f"{data}-{changed.num_epochs}-epochs-seed{seed}"
+                folder = runs.folder_of(changed, folder, seed, needs="net.params")
+                evaluations.append(evaluate(folder))
+                accuracy = evaluations[-1].correct / len(evaluations[-1].labels)
+                print(f"{data}, {changed.num_epochs} epochs, seed {seed}: accuracy {accuracy:.3f}")
+        found = [dict(data=data, nets=len(evaluations), **pair) for pair in pairs(evaluations)]
+        for row in found[:SHOWN]:
+            print("{data}: {pair} {count:.0f} ± {error:.0f}".format(**row))
+        rows += found
+    runs.write(arguments.out / "mistakes.json", rows)
+    runs.save(draw(rows), arguments.out / "mistakes.png")
+
+
+def evaluate(folder: Path) -> Evaluation:
+    """Compute the outputs of a run's net for all test images."""
+    net, recipe, ctx = load_net(folder, "cpu")
+    train_iter, evaluations = load_data(recipe, RunOptions(num_workers=0), mx.cpu())
+    with closing([train_iter, *evaluations.values()]):
+        return predict(net, evaluations["test_accuracy"], ctx, DATA_SETS[recipe.data].classes)
+
+
+def pairs(evaluations: list[Evaluation]) -> list[dict]:
+    """Count the confusions of each pair of classes, with standard errors; the most first."""
+    labels, classes = evaluations[0].labels, evaluations[0].classes
+    predicted = np.stack([evaluation.predicted for evaluation in evaluations])  # (nets, N)
+    rows = []
+    for a, b in itertools.combinations(range(len(classes)), 2):
+        confused = (labels == a) & (predicted == b) | (labels == b) & (predicted == a)
+        each = confused.mean(axis=0)  # of an image: the fraction of the nets that confuse it
+        rows.append(
+            dict(
+                pair=f"{classes[a]}/{classes[b]}",
+                count=round(float(each.sum()), 2),
+                error=round(float(each.std() * len(each) ** 0.5), 2),
+                of_each_net=confused.sum(axis=1).tolist(),
+            )
+        )
+    return sorted(rows, key=lambda row: -row["count"])
+
+
+def draw(rows: list[dict]) -> Figure:
+    """Draw the pairs that are confused most often, with standard errors."""
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    for axes, data in zip(figure.subplots(1, len(NETS)), NETS):
+        most = [row for row in rows if row["data"] == data][:SHOWN][::-1]
+        names, counts = [row["pair"] for row in most], [row["count"] for row in most]
+        axes.barh(names, counts, xerr=[row["error"] for row in most], color="C0")
+        images = len(DATA_SETS[data].read(None)[1][1])
+        axes.set(title=data, xlabel=f"images of {images:,} that are confused, mean over the nets")
+    return figure
+
+
+if __name__ == "__main__":
+    runs.run(main)
