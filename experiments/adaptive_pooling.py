@@ -21,7 +21,6 @@ from dataclasses import replace
 import runs
 
 from d2l_alexnet import shapes
-from d2l_alexnet.build import build_net
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.nets import NETS, AdaptiveAvgPool2D, alexnet_cifar10
 from d2l_alexnet.recipes import RECIPES
@@ -50,9 +49,10 @@ def main() -> None:
         print("{side} x {side} pixels: {result}".format(**row))
     histories = {}
     for net in (COPIES, NO_COPIES):
-        found = runs.totals(replace(ALEXNET, net=net))
+        changed = replace(ALEXNET, net=net)
+        found = runs.totals(changed)
         for seed in (0,) if arguments.quick else (0, 1):
-            recipe = replace(ALEXNET, net=net, **(QUICK if arguments.quick else {}))
+            recipe = replace(changed, **(QUICK if arguments.quick else {}))
             name = f"{net}-seed{seed}"
             history = histories[name] = runs.train_once(recipe, arguments.out / name, seed)
             last = {key: history[-1][key] for key in ("train_accuracy", "valid_accuracy")}
@@ -68,7 +68,7 @@ def main() -> None:
 def size(side: int) -> dict:
     """Say how an image of this size gets through the net: the side of the last feature map."""
     try:
-        layers = shapes.trace(build_net(ALEXNET), (1, 3, side, side))
+        layers = shapes.trace(alexnet_cifar10(), (1, 3, side, side))
     except InputError as error:
         return dict(side=side, result=str(error))
     pooled = next(n for n, layer in enumerate(layers) if layer.kind == AdaptiveAvgPool2D.__name__)

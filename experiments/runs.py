@@ -121,7 +121,8 @@ def _is_run(folder: Path, recipe: Recipe, seed: int, explain_gap: bool) -> bool:
 
 def totals(recipe: Recipe) -> dict[str, int]:
     """Sum the parameters and the multiply-adds for one image of a recipe's net."""
-    layers = shapes.trace(build_net(recipe), input_shape(recipe))
+    net = build_net(replace(recipe, dtype="float32"))  # whose layers can be counted
+    layers = shapes.trace(net, input_shape(recipe))
     names = ("parameters", "multiply_adds")
     return {name: sum(getattr(layer, name) for layer in layers) for name in names}
 

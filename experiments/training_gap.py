@@ -26,7 +26,7 @@ LINE = (
     "{run}, epoch {epoch}: gap {gap:+.3f}, dropout {dropout:+.3f}, "
     "improvement {improvement:+.3f}, overfitting {overfitting:+.3f}"
 )
-QUICK = dict(runs.SMALL_LENET, num_epochs=2, dtype="float32")
+QUICK = dict(runs.SMALL_LENET, num_epochs=2)
 
 
 def main() -> None:

@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
-from d2l_alexnet import nets
+from d2l_alexnet import figures, nets
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.history import read_history
 
@@ -14,26 +15,31 @@ EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
 @pytest.fixture
-def quick(monkeypatch, small_data, small_cifar10, tmp_path):
-    """Import an experiment and run it as its command does, with --quick; give its module."""
+def load(monkeypatch):
+    """Import an experiment as its command does."""
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
-    for name in list(nets.NETS):
-        monkeypatch.setitem(nets.NETS, name, nets.NETS[name])  # an experiment may add one
-    before = dict(nets.NETS)
+    yield __import__
+    for path in EXPERIMENTS.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+@pytest.fixture
+def quick(load, monkeypatch, small_data, small_cifar10, tmp_path):
+    """Run an experiment as its command does, with --quick; give its module."""
+    monkeypatch.setitem(nets.NETS, "alexnet_cifar10_pool1", None)  # so that it is removed again
+    del nets.NETS["alexnet_cifar10_pool1"]
+    for picture in ("curves", "losses", "gap"):  # of each run; they take most of the time
+        monkeypatch.setattr(figures, picture, lambda *_, **__: Figure(figsize=(0.1, 0.1)))
 
     def run(name, **changes):
-        module = __import__(name)
+        module = load(name)
         for attribute, value in changes.items():
             monkeypatch.setattr(module, attribute, value)
         monkeypatch.setattr(sys, "argv", [f"{name}.py", "--quick", "--out", str(tmp_path)])
         module.main()
         return module
 
-    yield run
-    for name in nets.NETS.keys() - before.keys():
-        del nets.NETS[name]
-    for path in EXPERIMENTS.glob("*.py"):
-        sys.modules.pop(path.stem, None)
+    return run
 
 
 def rows(path):
@@ -70,15 +76,15 @@ def test_learning_rate_tells_what_learns_from_what_diverges(quick, tmp_path, mon
         assert learning_rate.measure(None, tmp_path, 0)["outcome"] == outcome
 
 
-def test_a_loss_that_is_not_finite_has_diverged(quick, tmp_path):
-    learning_rate = quick("learning_rate")
+def test_a_loss_that_is_not_finite_has_diverged(load, small_data, tmp_path):
+    learning_rate = load("learning_rate")
     recipe = learning_rate.replace(learning_rate.NETS["lenet"][0], **learning_rate.QUICK, lr=1e38)
     recipe = learning_rate.replace(recipe, num_epochs=4)
     assert learning_rate.measure(recipe, tmp_path / "high", 0)["outcome"] == "diverges"
 
 
-def test_the_largest_rate_is_one_at_which_all_seeds_learn(quick):
-    learning_rate = quick("learning_rate")
+def test_the_largest_rate_is_one_at_which_all_seeds_learn(load):
+    learning_rate = load("learning_rate")
     found = [(0.1, "learns"), (0.3, "learns"), (0.9, "learns"), (0.1, "learns"), (0.9, "diverges")]
     found = [dict(net="lenet", lr=lr, outcome=outcome) for lr, outcome in found]
     assert learning_rate.largest(found, "lenet") == 0.3
@@ -94,7 +100,7 @@ def test_training_gap_adds_up(quick, tmp_path):
 
 
 def test_second_descent_branches_just_before_the_cut(quick, tmp_path):
-    second_descent = quick("second_descent", EPOCHS_WITHOUT_CUT=1)
+    quick("second_descent", EPOCHS_WITHOUT_CUT=1)
     cut, no_cut = (
         read_history(tmp_path / f"{name}-seed0/history.jsonl") for name in ("cut", "no-cut")
     )
@@ -104,8 +110,6 @@ def test_second_descent_branches_just_before_the_cut(quick, tmp_path):
     norms = (tmp_path / "no-cut-seed0/norms.txt").read_text().splitlines()
     assert [int(line.split()[0]) for line in norms] == [1, 2, 3, 4, 5, 6]
     assert (tmp_path / "second_descent.png").exists()
-    second_descent.main()  # resumes nothing
-    assert len(read_history(tmp_path / "no-cut-seed0/history.jsonl")) == 3
 
 
 def test_adaptive_pooling_compares_parameters_and_sizes(quick, tmp_path):
@@ -132,24 +136,30 @@ def test_mistakes_counts_pairs_with_standard_errors(quick, tmp_path):
     assert first["error"] == pytest.approx(4**0.5 * mistakes.np.std([1, 0.5, 0.5, 0]), abs=0.01)
 
 
-def test_lenet_is_measured_beside_alexnet(quick, tmp_path):
+def test_lenet_is_measured_beside_alexnet(load, quick, tmp_path, monkeypatch):
+    class Contestant:  # real ones are in tests/benchmarks
+        def __init__(self, *arguments, **_):
+            self.speed = 6_000 if "lenet" in arguments else 60
+
+        def measure(self):
+            return self.speed
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(load("lenet_against_alexnet").harness, "Contestant", Contestant)
     quick("lenet_against_alexnet")
     lenet, alexnet, lectures = rows(tmp_path / "lenet_against_alexnet.json")
+    assert (lenet["seconds"], alexnet["seconds"]) == ([10], [1000])
+    assert alexnet["over_lenet"] == lectures["over_lenet"] == [100, 100, 100]
     assert (lenet["parameters"], alexnet["parameters"]) == (61_706, 46_764_746)
     assert alexnet["multiply_adds"] == lectures["multiply_adds"] > 2000 * lenet["multiply_adds"]
-    assert all(len(row["seconds"]) == 1 for row in (lenet, alexnet, lectures))
 
 
-def test_committed_runs_are_found(quick):
-    overfitting = quick("overfitting", CHANGES={})
+def test_committed_runs_are_found(load):
+    overfitting = load("overfitting")
     changes = dict(plain=dict(dropout=0.0), augment=dict(augment=True), lecture=dict())
     for change in changes.values():
         recipe = overfitting.replace(overfitting.CONVNET, **change)
         history = overfitting.runs.train_once(recipe, Path("not-there"), seed=0)
         assert len(history) == 50
-
-
-def test_no_committed_log_names_a_temporary_folder():
-    logs = list((EXPERIMENTS.parent / "results").rglob("log.txt"))
-    assert logs
-    assert [log for log in logs if "Run folder: /" in log.read_text()] == []
