@@ -48,12 +48,11 @@ def main() -> None:
     for row in rows:
         print("{side} x {side} pixels: {result}".format(**row))
     histories = {}
-    for net in (COPIES, NO_COPIES):
-        changed = replace(ALEXNET, net=net)
-        found = runs.totals(changed)
-        for seed in (0,) if arguments.quick else (0, 1):
+    for seed in (0,) if arguments.quick else (0, 1):
+        for net in (COPIES, NO_COPIES):
+            changed = replace(ALEXNET, net=net)
+            found, name = runs.totals(changed), f"{net}-seed{seed}"
             recipe = replace(changed, **(QUICK if arguments.quick else {}))
-            name = f"{net}-seed{seed}"
             history = histories[name] = runs.train_once(recipe, arguments.out / name, seed)
             last = {key: history[-1][key] for key in ("train_accuracy", "valid_accuracy")}
             speed = statistics.median(row["images_per_second"] for row in history)
