@@ -238,18 +238,22 @@ def load_checkpoint(training: Training, run: Path, new_lr: bool) -> None:
 
 
 def announce(recipe: Recipe, ctx: Sequence, why: str, run: Path) -> None:
-    """Print what is about to be done, on which devices, and why on these."""
+    """Print what is about to be done, on which devices, and why on these.
+
+    All lines are written at once. Who closes the pipe after the first, as ``| head -1`` does, does
+    not end the run before there is something to save.
+    """
     names = ", ".join(map(str, ctx))
-    print(
+    lines = [
         f"Recipe {recipe.name} on {names} in {recipe.dtype}: {why}. {devices.describe(ctx)}. "
-        f"Run folder: {run}",
-        flush=True,
-    )
+        f"Run folder: {run}"
+    ]
     gain = precision.SPEEDUP.get(recipe.name)
     if gain and recipe.dtype == "float32" and not precision.why_not("bfloat16", ctx):
-        print(f"--dtype bfloat16 would make a step {gain} times as fast here", flush=True)
+        lines.append(f"--dtype bfloat16 would make a step {gain} times as fast here")
     if ctx[0].device_type == "gpu":
-        print("The first batch takes longer: cuDNN tries its algorithms on it", flush=True)
+        lines.append("The first batch takes longer: cuDNN tries its algorithms on it")
+    print("\n".join(lines), flush=True)
 
 
 def all_callbacks(

@@ -16,5 +16,8 @@ def test_the_table_is_sorted_and_keeps_the_rows_of_other_machines(tmp_path):
 def test_a_step_that_fails_gives_its_last_line(tmp_path):
     with pytest.raises(pythons.Failed, match="^no$"):
         pythons.execute(
-            sys.executable, "-c", "import sys; print('yes'); sys.exit('no')", cwd=tmp_path
+            sys.executable,
+            "-c",
+            "import sys; print('yes', flush=True); sys.exit('no')",
+            cwd=tmp_path,
         )

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import resource
+import sys
 
 import mxnet as mx
 import numpy as np
@@ -14,7 +15,7 @@ from d2l_alexnet.errors import InputError
 from d2l_alexnet.history import read_history
 from d2l_alexnet.metrics import evaluate_accuracy
 from d2l_alexnet.options import RunOptions
-from d2l_alexnet.recipes import QUICK
+from d2l_alexnet.recipes import LECTURE, QUICK
 
 TINY = dataclasses.replace(QUICK, resize=67, train_size=200, batch_size=32, warmup_steps=0)
 CONVNET = dataclasses.replace(TINY, net="convnet_cifar10", resize=28, lr=0.01)  # ten times as fast
@@ -22,6 +23,16 @@ CONVNET = dataclasses.replace(TINY, net="convnet_cifar10", resize=28, lr=0.01)  
 
 def weights(folder):
     return {k: v.asnumpy() for k, v in mx.nd.load(str(folder / "net.params")).items()}
+
+
+def test_what_is_announced_is_written_at_once(monkeypatch, capsys, tmp_path):
+    """A pipe may be closed after its first line."""
+    monkeypatch.setattr(train.precision, "why_not", lambda *_: "")
+    flushed = []
+    monkeypatch.setattr(sys.stdout, "flush", lambda: flushed.append(True))
+    train.announce(LECTURE, [mx.gpu(0)], "chosen with --ctx", tmp_path)
+    assert len(flushed) == 1
+    assert capsys.readouterr().out.count("\n") == 3
 
 
 def test_a_small_net_learns(small_data, tmp_path):
