@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from d2l_alexnet.gap import PARTS, contributions
-from d2l_alexnet.history import cuts
+from d2l_alexnet.history import DIVERGED, cuts
 
 # Colours that colour-blind people can tell apart (Okabe and Ito, 2008), and markers for print.
 LOSS = dict(color="#D55E00", marker="o")
@@ -36,7 +36,6 @@ RUN_STYLES = (
     dict(color="#D55E00", marker="o"),
     dict(color="#009E73", marker="^"),
 )
-DIVERGED = 2  # losses above this many times the first loss are not shown
 COMPARED = dict(
     loss="running training loss (nats)",
     valid_accuracy="validation accuracy (fraction)",

@@ -17,10 +17,13 @@ A row has those of these keys that apply to the run; accuracies are fractions:
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Iterable, Sequence
 
 from d2l_alexnet.errors import InputError
+
+DIVERGED = 2  # a run has diverged if its loss is above this many times its first loss
 
 
 def write_history(path: str | Path, rows: Iterable[dict]) -> None:
@@ -73,3 +76,9 @@ def cuts(history: Sequence[dict]) -> list[int]:
         for before, row in zip(history, history[1:])
         if row["learning_rate"] < before["learning_rate"]
     ]
+
+
+def diverged(history: Sequence[dict]) -> bool:
+    """Return whether the last loss is above `DIVERGED` times the first one, or not finite."""
+    last, limit = history[-1]["loss"], DIVERGED * history[0]["loss"]
+    return not math.isfinite(last) or last > limit

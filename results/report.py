@@ -1,7 +1,8 @@
 """Write the tables of results: ``python results/report.py``.
 
 The tables compare the runs and benchmarks whose logs are in results/ with the published results.
-They replace the text between two marks in README.md and in results/README.md.
+They replace the text between two marks in each file: a short table in README.md, all tables in
+docs/results.md, and the tables of two explanations.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Sequence
 
 from d2l_alexnet import cli, gap
+from d2l_alexnet.callbacks.progress import lecture_line
 from d2l_alexnet.errors import InputError
-from d2l_alexnet.history import cuts, read_history
+from d2l_alexnet.history import cuts, diverged, read_history
 from d2l_alexnet.options import RunOptions
-from d2l_alexnet.recipes import LECTURE, LENET, RECIPES, Recipe
+from d2l_alexnet.recipes import CIFAR10_ALEXNET, LECTURE, LENET, QUICK, RECIPES, Recipe
 from d2l_alexnet.run_folder.folder import writing
 from d2l_alexnet.run_folder.settings import SETTINGS, read_settings
 
@@ -26,19 +28,15 @@ ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- written by python results/report.py -->"
 END = "<!-- until here -->"
 NOT_RUN = "not run"
+AFTER_CUT = 15  # epochs that are compared from the first cut of the learning rate on
 OTHER_RATE = "different learning rate"
-GAP = (
-    "**The gap**, measured with `--explain-gap`: test minus running training accuracy is dropout "
-    "plus improvement during the epoch minus overfitting. Overfitting is training minus test "
-    "accuracy, both after the epoch."
-)
 REACHING = (
-    "**Training to reach the lecture's first and last test accuracy**: number of images and "
+    "Training to reach the lecture's first and last test accuracy: number of images and "
     "minutes. The minutes are calculated: the number of images times the time per image that "
     "`python benchmarks/scaling.py` measured with the recipe's batch size."
 )
 SPEED = (
-    "**Speed** of ours in images/s, and how many times as fast it is as others: medians, and for "
+    "Speed of ours in images/s, and how many times as fast it is as others: medians, and for "
     "ratios their ranges. PyTorch is taken in its fastest way: eager or compiled, in either memory "
     "format, in float32 or bfloat16."
 )
@@ -60,6 +58,23 @@ OPTIONS = dict(
     train_size="--train-size {}",
     dtype="--dtype {}",
     augment="--augment",
+)
+TITLES = dict(  # rows of the short table: recipe, and what its runs are
+    lecture="AlexNet, the lecture's recipe",
+    quick="AlexNet, `make train`",
+    lenet="LeNet, the lecture's recipe",
+    **{"cifar10-alexnet": "AlexNet on CIFAR-10", "cifar10-convnet": "ConvNet on CIFAR-10"},
+)
+WORDS = dict(  # settings that differ from the recipe's
+    num_epochs="{} epochs",
+    batch_size="batches of {}",
+    lr="learning rate {}",
+    resize="{0} × {0} pixels",
+    train_size="{:,} images",
+    dtype="{}",
+    dropout="dropout {}",
+    augment="augmentation",
+    plateau="a constant learning rate",
 )
 COMPARED = ("loss", "running_train_accuracy", "train_accuracy", "valid_accuracy", "test_accuracy")
 
@@ -86,16 +101,41 @@ class Run:
     history: list[dict]
 
     @property
+    def changes(self) -> dict[str, Any]:
+        """The settings that differ from those of the recipe."""
+        defaults = vars(RECIPES[self.recipe.name])
+        return {k: v for k, v in vars(self.recipe).items() if v != defaults[k]}
+
+    @property
     def name(self) -> str:
-        """The recipe and the seed."""
-        return f"{self.recipe.name}, seed {self.options.seed}"
+        """The recipe, what differs from it, and the seed."""
+        words = [WORDS.get(key, f"{key} {{}}").format(v) for key, v in self.changes.items()]
+        name = " with ".join([self.recipe.name, *([", ".join(words)] if words else [])])
+        return f"{name}, seed {self.options.seed}"
+
+    @property
+    def outcome(self) -> str:
+        """The last test accuracy, and whether the run diverged or has not all its epochs."""
+        last = self.history[-1]
+        result = f"{last['test_accuracy']:.4f}"
+        if diverged(self.history):
+            return f"{result}: diverged in epoch {last['epoch']}"
+        return f"{result} after {self.progress}" if self.unfinished else result
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the run has fewer epochs than its recipe."""
+        return self.history[-1]["epoch"] < self.recipe.num_epochs
+
+    @property
+    def progress(self) -> str:
+        """How many epochs the run has."""
+        return f"{self.history[-1]['epoch']} of {self.recipe.num_epochs} epochs"
 
     @property
     def command(self) -> str:
         """The command that repeats the run, or a Python call if a setting has no flag."""
-        recipe, seed = self.recipe, self.options.seed
-        defaults = vars(RECIPES[recipe.name])
-        changes = {k: v for k, v in vars(recipe).items() if v != defaults[k]}
+        recipe, seed, changes = self.recipe, self.options.seed, self.changes
         if not OPTIONS.keys() >= changes.keys():
             settings = "".join(f", {name}={value!r}" for name, value in changes.items())
             return f'train(replace(RECIPES["{recipe.name}"]{settings}), seed={seed})'
@@ -210,21 +250,12 @@ def gap_table(all_runs: Iterable[Run]) -> str:
 
 
 def run_table(all_runs: Iterable[Run], link: str) -> str:
-    """Write a table of the runs: test accuracy, time, device and versions, command, log."""
+    """Write a table of the runs: test accuracy, device and versions, command, log."""
     rows = []
     for run in all_runs:
-        last = run.history[-1]
-        seconds = statistics.median(row["seconds"] for row in run.history)
-        rows.append([
-            run.name,
-            f"{last['test_accuracy']:.4f} after epoch {last['epoch']}",
-            f"{seconds:.0f} s",
-            run.versions,
-            f"`{run.command}`",
-            f"[{run.folder.name}]({link}{run.folder.name})",
-        ])  # fmt: skip
-    head = ["run", "test accuracy, *measured*", "time per epoch, with evaluation"]
-    head += ["device and versions", "command", "log"]
+        log = f"[{run.folder.name}]({link}{run.folder.name})"
+        rows.append([run.name, run.outcome, run.versions, f"`{run.command}`", log])
+    head = ["run", "test accuracy, *measured*", "device and versions", "command", "log"]
     return table(head, rows)
 
 
@@ -271,14 +302,18 @@ def reach_table(all_runs: Sequence[Run], benchmarks: str | Path) -> str:
     Numbers of images come from the runs' logs. Minutes are calculated from the time per image that
     benchmarks/scaling.py measured, because other programs ran at the same time as some of the runs.
     """
-    path = Path(benchmarks, "scaling.json")
-    times = read_benchmark(path)["batch_size"] if path.exists() else {}
-    rows = []
+    times, rows = times_per_image(benchmarks), []
     for target in (LECTURE.published[0], LECTURE.published[-1]):
         accuracy = target["test_accuracy"]
         cells = [_reached(all_runs, name, accuracy, times) for name in ("lecture", "quick")]
         rows.append([f"{accuracy:.3f}", *cells])
     return table(["test accuracy", "`lecture`", "`quick`"], rows)
+
+
+def times_per_image(benchmarks: str | Path) -> dict[str, Any]:
+    """Read what benchmarks/scaling.py measured for each batch size; nothing if it was not run."""
+    path = Path(benchmarks, "scaling.json")
+    return read_benchmark(path)["batch_size"] if path.exists() else {}
 
 
 def _reached(all_runs: Sequence[Run], name: str, accuracy: float, times: dict[str, Any]) -> str:
@@ -295,8 +330,7 @@ def _reached(all_runs: Sequence[Run], name: str, accuracy: float, times: dict[st
     text = f"{images:,} images: {reached:.3f}"
     measured = times.get(str(RECIPES[name].batch_size))
     if measured:
-        minutes = images * statistics.median(measured["milliseconds_per_image"]) / 60_000
-        text += f", {minutes:.1f} min"
+        text += f", {_minutes(images, measured):.1f} min"
     return text
 
 
@@ -365,30 +399,106 @@ def _spread(values: Sequence[float] = ()) -> str:
 
 
 def summary(results: str | Path) -> str:
-    """Write the tables of README.md."""
+    """Write what README.md shows: what to expect of ``make train``, and a row per recipe."""
+    all_runs = [*read_runs(results), *read_runs(Path(results, LENET.name))]
+    rows = []
+    for name, title in TITLES.items():
+        ours = of_recipe(all_runs, RECIPES[name], "dtype")
+        rows.append([title, *_headline(RECIPES[name], ours), _log(ours)])
+    head = ["run", "training images", "test accuracy, *published*", "ours", "log"]
+    times = times_per_image(Path(results, "benchmarks"))
+    parts = [expectation(of_recipe(all_runs, QUICK, "dtype"), times), table(head, rows)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def expectation(ours: Sequence[Run], times: dict[str, Any]) -> str:
+    """Say how long ``make train`` and the lecture's recipe take, and the last line to expect."""
+    if not ours:
+        return ""
+    run, row = ours[0], ours[0].history[-1]
+    measured = times.get(str(LECTURE.batch_size))
+    lecture = ""
+    if measured:
+        images = LECTURE.train_size * LECTURE.num_epochs
+        lecture = (
+            f" The lecture's own five epochs take about {_minutes(images, measured):.0f} minutes."
+        )
+    return (
+        f"After the installation, `make train` took {row['seconds'] / 60:.1f} minutes on "
+        f"{run.settings['device']}, in {run.recipe.dtype}.{lecture} Last line of `make train`:\n"
+        f"`{lecture_line(row)}`"
+    )
+
+
+def _minutes(images: int, measured: dict[str, Any]) -> float:
+    """Calculate the minutes of training from the measured time per image."""
+    return images * statistics.median(measured["milliseconds_per_image"]) / 60_000
+
+
+def _headline(recipe: Recipe, ours: Sequence[Run]) -> list[str]:
+    """Write three cells of the short table: training images, published accuracy, ours."""
+    published = [row["test_accuracy"] for row in recipe.published if "test_accuracy" in row]
+    images = f"{recipe.num_epochs} × {recipe.train_size:,}"
+    cells = [images, f"{published[-1]:.3f}" if published else ""]
+    last = [run.history[-1]["test_accuracy"] for run in ours if not run.unfinished]
+    if len(last) > 1:
+        limits = f"{min(last):.3f} to {max(last):.3f}"
+        return [*cells, f"{statistics.median(last):.3f} ({limits}, {len(last)} seeds)"]
+    if last:
+        return [*cells, f"{last[0]:.3f}"]
+    return [
+        *cells,
+        f"{ours[0].history[-1]['test_accuracy']:.3f} after {ours[0].progress}" if ours else NOT_RUN,
+    ]
+
+
+def _log(ours: Sequence[Run]) -> str:
+    """Link the log of the first run."""
+    return f"[log](results/{ours[0].folder.name})" if ours else ""
+
+
+def details(results: str | Path) -> str:
+    """Write all tables, for docs/results.md."""
     all_runs = read_runs(results)
-    parts = []
+    parts = ["## Published and measured"]
     for recipe in RECIPES.values():
         if of_recipe(all_runs, recipe, "num_epochs") and recipe.published:
             parts += [f"**{recipe.name}**, published and measured:", comparison(recipe, all_runs)]
         elif recipe.published:
             parts.append(f"**{recipe.name}**: {NOT_RUN}.")
-    parts += [run_table(all_runs, "results/"), seeds(all_runs)]
+    parts.append(spread_table(LENET, [*all_runs, *read_runs(Path(results, LENET.name))]))
+    parts += ["## All runs", run_table(all_runs, "../results/"), seeds(all_runs)]
     benchmarks = Path(results, "benchmarks")
-    parts += [REACHING, reach_table(all_runs, benchmarks)]
-    parts += [SPEED, speed_table(benchmarks)]
+    parts += ["## Training until an accuracy is reached", REACHING]
+    parts.append(reach_table(all_runs, benchmarks))
+    parts += ["## Speed", SPEED, speed_table(benchmarks)]
     return "\n\n".join(part for part in parts if part)
 
 
-def details(results: str | Path) -> str:
-    """Write the tables of results/README.md."""
-    all_runs = read_runs(results)
-    parts = [GAP, gap_table(all_runs)]
-    for recipe in RECIPES.values():
-        if recipe.published:
-            parts += [f"**{recipe.name}**, published and measured:", comparison(recipe, all_runs)]
-    parts.append(spread_table(LENET, [*all_runs, *read_runs(Path(results, "lenet"))]))
-    return "\n\n".join(part for part in parts if part)
+def gap_details(results: str | Path) -> str:
+    """Write the table of docs/training-gap.md."""
+    return gap_table(read_runs(results)) or f"{NOT_RUN}."
+
+
+def descent_details(results: str | Path) -> str:
+    """Write the table of docs/double-descent.md: the losses around the first cut, in both runs."""
+    runs = {run.folder.name: run.history for run in read_runs(results)}
+    name = CIFAR10_ALEXNET.name
+    if name not in runs or not cuts(runs[name]):
+        return f"{NOT_RUN}."
+    cut, rows = cuts(runs[name])[0], []
+    for title, folder in (("with the cut", name), ("without the cut", f"{name}-constant")):
+        history = runs.get(folder, [])
+        before = [row["loss"] for row in history if row["epoch"] < cut]
+        after = [row["loss"] for row in history if cut <= row["epoch"] < cut + AFTER_CUT]
+        if before and after:
+            losses = [min(before), before[-1], min(after), max(after)]
+            rows.append([title, *(f"{loss:.3g}" for loss in losses), len(after)])
+        else:
+            rows.append([title, *[NOT_RUN] * 5])
+    head = ["run", f"lowest loss before epoch {cut}", f"loss in epoch {cut - 1}"]
+    head += [f"lowest from epoch {cut} on", f"highest from epoch {cut} on", "epochs compared"]
+    return table(head, rows)
 
 
 def put(path: Path, text: str) -> str:
@@ -413,19 +523,24 @@ def put(path: Path, text: str) -> str:
 
 def written(root: Path) -> dict[Path, Callable[[Path], str]]:
     """List the files with tables, and the functions that write them."""
-    return {root / "README.md": summary, root / "results/README.md": details}
+    return {
+        root / "README.md": summary,
+        root / "docs/results.md": details,
+        root / "docs/training-gap.md": gap_details,
+        root / "docs/double-descent.md": descent_details,
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Rewrite both files."""
-    parser = cli.Parser("report", "Write the tables of README.md and results/README.md.")
+    """Rewrite the files."""
+    parser = cli.Parser("report", "Write the tables of README.md and docs/.")
     parser.prog = "python results/report.py"
     parser.add_argument(
         "--root", type=Path, default=ROOT, metavar="DIR", help="folder of the repository"
     )
     root = parser.parse_args(argv).root
     texts = {path: put(path, write(root / "results")) for path, write in written(root).items()}
-    for path, text in texts.items():  # only after both could be made
+    for path, text in texts.items():  # only after all could be made
         with writing(path) as partial:
             partial.write_text(text, "utf-8")
 

@@ -6,6 +6,7 @@ import pytest
 from make_fixtures import FIXTURES, SHAPES, draw_images, draw_weights, sample
 from mxnet import autograd, gluon
 
+from d2l_alexnet.export.pytorch import from_pytorch
 from d2l_alexnet.nets import NETS, PyTorchDefault
 
 
@@ -29,10 +30,9 @@ def learnt(name):
     images, labels = draw_images(name)
     X, y = mx.nd.array(images), mx.nd.array(labels)
     net.infer_shape(X)
-    net.initialize()
-    parameters = net.collect_params().values()
-    for parameter, drawn in zip(parameters, draw_weights([p.shape for p in parameters])):
-        parameter.set_data(mx.nd.array(drawn))
+    parameters = net.collect_params()
+    drawn = draw_weights([parameter.shape for parameter in parameters.values()])
+    from_pytorch(net, dict(zip(parameters, drawn)))
     net.hybridize()
     before = net(X).asnumpy()
     with autograd.record():

@@ -27,7 +27,7 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 onnx_graph = pytest.importorskip("d2l_alexnet.export.onnx_graph")
 
-README = Path(__file__).parents[2] / "README.md"
+COMMANDS = Path(__file__).parents[2] / "docs/commands.md"
 
 
 def session(model):
@@ -106,7 +106,7 @@ def test_lenet(small_data, tmp_path, capsys):
 
 
 def test_onnx_file_predicts_the_same_without_mxnet(small_run, small_data, python, capsys):
-    """As the README shows it."""
+    """As docs/commands.md shows it."""
     capsys.readouterr()
     formats.export(small_run, "onnx", num_workers=0)
     checked, compared, same, path = capsys.readouterr().out.splitlines()
@@ -120,7 +120,7 @@ def test_onnx_file_predicts_the_same_without_mxnet(small_run, small_data, python
 
     _, (images, _) = small_data
     Image.fromarray(images[0, :, :, 0]).save(small_run / "boot.png")
-    (example,) = re.findall(r"```python\n([^`]*onnxruntime[^`]*)```", README.read_text())
+    (example,) = re.findall(r"```python\n([^`]*onnxruntime[^`]*)```", COMMANDS.read_text())
     done = python(f"import os; os.chdir({str(small_run)!r})\n{example}")
     assert done.returncode == 0, done.stderr
     net, recipe, _ = load_net(small_run, "cpu")

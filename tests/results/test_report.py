@@ -1,4 +1,4 @@
-"""The tables in README.md are what the committed logs say."""
+"""The tables in README.md and docs/ are what the committed logs say."""
 
 import dataclasses
 import importlib.util
@@ -40,12 +40,9 @@ def make_run(folder, recipe, accuracies, seed=0, explain_gap=False):
     write_history(folder / "history.jsonl", rows)
 
 
-@pytest.mark.parametrize(
-    ("path", "write"), [("README.md", report.summary), ("results/README.md", report.details)]
-)
+@pytest.mark.parametrize(("path", "write"), report.written(ROOT).items())
 def test_committed_tables_are_up_to_date(path, write):
-    text = (ROOT / path).read_text()
-    between = text.split(report.BEGIN)[1].split(report.END)[0]
+    between = path.read_text().split(report.BEGIN)[1].split(report.END)[0]
     assert between.strip() == write(ROOT / "results").strip()
 
 
@@ -97,9 +94,58 @@ def test_a_figure_of_another_epoch_says_of_which(tmp_path):
 
 def test_without_a_log_everything_is_not_run(tmp_path):
     assert report.comparison(LECTURE, []).count("not run") == 15
-    # For the second lecture's nets: two accuracies, and after the last epoch that of the test.
-    assert report.details(tmp_path).count("not run") == 15 + 15 + (14 * 2 + 1) + (6 * 2 + 1)
-    assert report.summary(tmp_path).count("not run") == 4 + 2 * 2 + 8 * len(report.BENCHMARKS)
+    assert report.summary(tmp_path).count("not run") == len(report.TITLES)
+    # The published recipes, the training to reach an accuracy, and the benchmarks.
+    assert report.details(tmp_path).count("not run") == 4 + 2 * 2 + 8 * len(report.BENCHMARKS)
+    assert report.gap_details(tmp_path) == report.descent_details(tmp_path) == "not run."
+
+
+def test_the_short_table_says_how_far_a_run_is_and_how_far_its_seeds_lie_apart(tmp_path):
+    make_run(tmp_path / "cifar10-alexnet", CIFAR10_ALEXNET, [0.7, 0.72])
+    for seed, accuracy in enumerate((0.80, 0.83, 0.81)):
+        make_run(tmp_path / f"quick{seed}", QUICK, [accuracy], seed)
+    said = report.summary(tmp_path)
+    assert said.startswith("After the installation, `make train` took 1.0 minutes on ")
+    assert "`epoch 1, loss 1.2500, train acc 0.500, test acc 0.800, time 60.0 sec`" in said
+    rows = [line.split(" | ") for line in said.splitlines() if line.startswith("| AlexNet")]
+    assert [row[2:4] for row in rows] == [
+        ["0.867", "not run"],
+        ["", "0.810 (0.800 to 0.830, 3 seeds)"],
+        ["0.752", "0.720 after 2 of 200 epochs"],
+    ]
+
+
+def test_a_run_is_named_by_what_it_is(tmp_path):
+    for name, recipe, accuracies in (
+        ("a", QUICK, [0.81]),
+        ("b", dataclasses.replace(QUICK, train_size=16_000, resize=96), [0.86]),
+        ("c", dataclasses.replace(CIFAR10_ALEXNET, plateau={}), [0.2, 0.1]),
+    ):
+        make_run(tmp_path / name, recipe, accuracies)
+    path = tmp_path / "c/history.jsonl"
+    first, last = read_history(path)
+    write_history(path, [first, dict(last, loss=3e28)])
+    listed = report.run_table(report.read_runs(tmp_path), "").splitlines()[2:]
+    assert [line.split(" | ")[:2] for line in listed] == [
+        ["| quick, seed 0", "0.8100"],
+        ["| quick with 96 × 96 pixels, 16,000 images, seed 0", "0.8600"],
+        ["| cifar10-alexnet with a constant learning rate, seed 0", "0.1000: diverged in epoch 2"],
+    ]
+
+
+def test_losses_around_the_cut_are_compared_with_and_without_it(tmp_path):
+    for end, losses in (("", [1.5, 1.0, 2.0, 0.75, 0.5]), ("-constant", [1.5, 1.0, 2.0, 2.5, 9])):
+        folder = tmp_path / f"cifar10-alexnet{end}"
+        make_run(folder, CIFAR10_ALEXNET, [0.5] * 5)
+        rates = [0.1] * 5 if end else [0.1, 0.1, 0.1, 0.01, 0.01]
+        rows = [
+            dict(row, loss=loss, learning_rate=rate)
+            for row, loss, rate in zip(read_history(folder / "history.jsonl"), losses, rates)
+        ]
+        write_history(folder / "history.jsonl", rows)
+    with_cut, without = report.descent_details(tmp_path).splitlines()[2:]
+    assert with_cut == "| with the cut | 1 | 2 | 0.5 | 0.75 | 2 |"
+    assert without == "| without the cut | 1 | 2 | 2.5 | 9 | 2 |"
 
 
 def test_a_run_is_listed_with_the_command_that_repeats_it(tmp_path):
@@ -111,7 +157,7 @@ def test_a_run_is_listed_with_the_command_that_repeats_it(tmp_path):
         "--explain-gap"
     )
     line = report.run_table([run], "results/").splitlines()[2]
-    assert "0.8500 after epoch 1" in line
+    assert " 0.8500 " in line
     assert "MXNet 1.9.1" in line
     assert "[more](results/more)" in line
 
@@ -228,15 +274,15 @@ def test_a_damaged_benchmark_is_one_line(tmp_path, content):
 
 
 def make_root(folder):
-    for each in (folder, folder / "results"):
-        each.mkdir(exist_ok=True)
-        (each / "README.md").write_text(f"before {report.BEGIN} old {report.END} after\n")
+    for path in report.written(folder):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"before {report.BEGIN} old {report.END} after\n")
     return ["--root", str(folder)]
 
 
-def test_neither_file_is_changed_if_one_cannot_be_made(tmp_path):
+def test_no_file_is_changed_if_one_cannot_be_made(tmp_path):
     arguments = make_root(tmp_path)
-    (tmp_path / "results/README.md").write_text("nothing\n")
+    (tmp_path / "docs/results.md").write_text("nothing\n")
     with pytest.raises(InputError, match="the marks .* are missing"):
         report.main(arguments)
     assert " old " in (tmp_path / "README.md").read_text()
@@ -247,11 +293,11 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, no_room):
     with no_room(), pytest.raises(RunError, match="README.md: cannot write it .File too large"):
         report.main(arguments)
     assert " old " in (tmp_path / "README.md").read_text()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "results"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "docs"]
 
 
 def test_the_command_rewrites_the_files_of_the_folder_that_is_named(tmp_path):
     report.main(make_root(tmp_path))
     text = (tmp_path / "README.md").read_text()
-    assert text.startswith(f"before {report.BEGIN}\n\n**lecture**: not run.")
+    assert text.startswith(f"before {report.BEGIN}\n\n| run | training images |")
     assert text.endswith(f"{report.END} after\n")
