@@ -64,9 +64,8 @@ def to_pytorch(net: Any, state: Mapping[str, Any]) -> dict[str, np.ndarray]:
     InputError
         When the layers differ.
     """
-    counters = {name: np.array(0) for name in state if name.endswith(COUNTER)}
     weights = {name: p.list_data()[0].asnumpy() for p, name in _matched(net, state)}
-    return {name: weights.get(name, counters.get(name)) for name in state}
+    return {name: weights[name] if name in weights else np.array(0) for name in state}
 
 
 def _matched(net: Any, state: Mapping[str, Any]) -> list[tuple[Any, str]]:
