@@ -45,7 +45,7 @@ test-pythons: ## install, train, kill and resume with every Python from 3.8 on, 
 	$(PYTHON) tests/pythons.py --out results/pythons.txt
 
 # Installs 3.7 GB. Needs gcc.
-test-cu112: ## whether mxnet-cu112 imports with the libraries that pip installs
+test-cu112: ## test whether mxnet-cu112 imports with the libraries that pip installs
 	@$(check-python)
 	@$(PYTHON) -m venv .venv-cu112
 	@.venv-cu112/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[cu112]'

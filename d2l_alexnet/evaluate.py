@@ -33,15 +33,13 @@ from d2l_alexnet.run_folder.settings import read_settings
 from d2l_alexnet.runtime.devices import choose_context, explain_out_of_memory
 
 MISTAKES = 20  # in mistakes.png
-EPILOG = """Pictures may be BMP, GIF, JPEG, PNG, PPM or WebP, of any size, grey or in colour. They
-are converted to images like the training images. In Fashion-MNIST clothes are bright and the
-background is black. So for a net of Fashion-MNIST a picture is converted to grey; inverted if more
-than half of the border is bright (the output line then says "inverted"); padded with black to a
-square, with the picture in the middle; resized to 28 x 28 pixels. Transparent pixels become black
-if the object is bright, and white if it is dark. Nothing is cropped, so the object should fill the
-whole image. For a net of CIFAR-10 a picture keeps its colours; the largest square in the middle is
-cropped and resized to 32 x 32 pixels; transparent pixels become white. Finally the image is
-transformed like the recipe's test images."""
+EPILOG = """Pictures may be BMP, GIF, JPEG, PNG, PPM or WebP, of any size, gray or in color. They
+are made similar to the training images. Fashion-MNIST: the picture is converted to gray. If more
+than half of its border is bright, it is inverted, because the data set has bright clothes on black;
+the output line then says "inverted". It is padded with black to a square, and resized to 28 x 28
+pixels. Transparent pixels become black if the object is bright, and white if it is dark. Nothing is
+cropped: the object should fill the picture. CIFAR-10: the largest square in the middle is cropped
+and resized to 32 x 32 pixels, in color. Transparent pixels become white."""
 
 
 @dataclass(frozen=True)

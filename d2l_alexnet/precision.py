@@ -130,5 +130,5 @@ def why_no_bfloat16(
         return "this CPU has no instructions for it (avx512_bf16); use float32"
     for name in RESTRICTED_TO:
         if environ.get(name, "").upper() in WITHOUT_BFLOAT16:
-            return f"{name}={environ[name]} forbids its instructions; unset it, or use float32"
+            return f"{name}={environ[name]} disables its instructions; unset it, or use float32"
     return ""

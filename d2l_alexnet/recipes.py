@@ -83,7 +83,7 @@ class Recipe:
     plateau: dict = field(default_factory=dict)
     dtype: str = option(
         "float32",
-        "what the net computes in: bfloat16 is for CPUs that have it, float16 for GPUs",
+        "number format of the computation: bfloat16 for CPUs that support it, float16 for GPUs",
         choices=("float32", "bfloat16", "float16"),
     )
     published: tuple = ()

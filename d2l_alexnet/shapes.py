@@ -311,7 +311,9 @@ def parse_shape(text: str) -> Shape:
 
 def main(argv: Sequence[str] | None = None) -> list[Layer]:
     """Trace a net, print the trace and return it."""
-    parser = cli.Parser("shapes", "Show a net's layers: output shapes, parameters, multiply-adds.")
+    parser = cli.Parser(
+        "shapes", "Print the output shape, parameters and multiply-adds of each layer of a net."
+    )
     parser.add_argument("--net", default="alexnet", help=f"{', '.join(NETS)} or gluoncv:NAME")
     parser.add_argument(
         "--input",

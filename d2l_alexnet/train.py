@@ -296,9 +296,9 @@ def import_tensorboard() -> Callable[[Path], Callback]:
 
 def parser() -> cli.Parser:
     """Make the parser of the command line."""
-    description = "Train a net by a recipe; without --recipe, by the lecture's own."
+    description = "Train a net. The default settings are the lecture's; --recipe chooses others."
     new = cli.Parser("train", description, EPILOG)
-    cli.add_flag(new, "--recipe", choices=RECIPES, help="what to learn (default: lecture)")
+    cli.add_flag(new, "--recipe", choices=RECIPES, help="net, data and settings (default: lecture)")
     cli.add_flag(
         new, "--resume", type=cli.not_empty, metavar="DIR", help="resume the run in this folder"
     )

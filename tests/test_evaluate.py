@@ -233,8 +233,8 @@ def settings_with(**changes):
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (shutil.rmtree, "no run has begun there; args.json is missing$"),
-        (lambda folder: (folder / "args.json").unlink(), "no run has begun there; args.json is "),
+        (shutil.rmtree, "there is no run; args.json is missing$"),
+        (lambda folder: (folder / "args.json").unlink(), "there is no run; args.json is "),
         (lambda folder: (folder / "args.json").write_text("{"), "args.json: not the settings of"),
         (lambda folder: (folder / "args.json").write_text("[]"), "args.json: not the settings of"),
         (settings_with(net="resnet"), "args.json: not the settings of a run .there is no net 'res"),

@@ -175,7 +175,7 @@ def test_a_setting_edited_in_args_json_is_noticed(small_cifar10, tmp_path):
     settings = json.loads((run / "args.json").read_text())
     settings["recipe"]["batch_size"] = 32
     (run / "args.json").write_text(json.dumps(settings))
-    with pytest.raises(InputError, match="batch_size is 32 in args.json, but the run has begun wi"):
+    with pytest.raises(InputError, match="batch_size is 32 in args.json, but the run was started"):
         train.resume(run, dict(num_epochs=2), **HERE)
 
 
@@ -223,7 +223,7 @@ def test_initial_weights_depend_on_the_seed_alone():
         (["--recipe", "cifar10-alexnet", "--resize", "5"], "--resize 5: input (1, 3, 1, 1) does"),
         (
             ["--augment"],
-            "--augment: not with fashion-mnist; it has no random augmentation",
+            "--augment: fashion-mnist has no random augmentation; omit it",
         ),
         (
             ["--recipe", "cifar10-convnet", "--train-size", "100"],

@@ -151,7 +151,7 @@ def _make_loaders(
     dataset, ctx = DATA_SETS[recipe.data], ctx or mx.cpu()
     if (recipe.augment or recipe.margin) and not dataset.random_crop:
         setting = "--augment" if recipe.augment else f"a margin of {recipe.margin}"
-        raise InputError(f"{setting}: not with {recipe.data}; it has no random augmentation")
+        raise InputError(f"{setting}: {recipe.data} has no random augmentation; omit it")
     train_set, *others = _read(dataset, recipe.train_size, options.data_dir)
     largest_batch = max(recipe.batch_size, test_batch_size)
     train_iter = _make_train_loader(train_set, recipe, options, ctx, largest_batch)

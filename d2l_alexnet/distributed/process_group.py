@@ -153,7 +153,7 @@ class ProcessGroup(SingleProcess):
             )
 
     def _check_hosts(self) -> None:
-        """Compare the versions on all hosts, and note CPUs that may round otherwise."""
+        """Compare the versions on all hosts, and print which CPUs differ."""
         self.check_same({"d2l_alexnet": d2l_alexnet.__version__, "mxnet": mx.__version__})
         mine = cpu.instruction_sets()
         first = self.broadcast_object(lambda: [platform.node(), mine], STEP)
@@ -161,8 +161,9 @@ class ProcessGroup(SingleProcess):
         if different:
             print(
                 f"d2l_alexnet: the CPUs of {platform.node()} (worker {self.rank}) and {first[0]} "
-                f"(worker 0) differ in {', '.join(different)}, so they may round otherwise; "
-                "the run repeats bit for bit only with the same CPUs in the same order",
+                f"(worker 0) differ in {', '.join(different)}, so their results may be "
+                "rounded differently; the run repeats bit for bit only with the same CPUs in the "
+                "same order",
                 file=sys.stderr,
                 flush=True,
             )

@@ -22,15 +22,15 @@ CONTROLLER = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void
 def refuse(command: int, body: bytes, _: object) -> None:
     """Refuse a command, in one line, without reading its body."""
     print(
-        f"d2l_alexnet: refused command {command} from the network, which can hold code; "
-        "this run sends none, so another program can reach this server",
+        f"d2l_alexnet: refused command {command}, which can contain code; this run does not send "
+        "it, so another program on the network can reach this server",
         flush=True,
     )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until the run is over."""
-    description = "Be the scheduler or a server of a distributed run, as DMLC_ROLE says."
+    description = "Run the scheduler or a server of a distributed run; DMLC_ROLE chooses which."
     cli.Parser("distributed.server", description).parse_args(argv)
     rendezvous.prepare("scheduler", "server")
     kvstore = create("dist")

@@ -140,8 +140,8 @@ def _compare(path: Path, saved: dict, settings: dict) -> None:
     for name, value in saved.items():
         if name in settings and settings[name] != value:
             raise InputError(
-                f"{path.parent}: {name} is {settings[name]!r} in args.json, but the run has begun "
-                f"with {value!r}; restore it, or begin a new run"
+                f"{path.parent}: {name} is {settings[name]!r} in args.json, but the run was "
+                f"started with {value!r}; restore it, or begin a new run"
             )
 
 

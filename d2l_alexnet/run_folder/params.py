@@ -47,7 +47,7 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
         if reader.left:
             raise ValueError("unexpected bytes at the end of the file")
         if len(set(names)) != len(arrays):
-            raise ValueError("not every array has a name of its own")
+            raise ValueError("two arrays have the same name")
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a valid .params file ({error})") from error
     return dict(zip(names, arrays))

@@ -100,7 +100,7 @@ def read_settings(
         _check(recipe)
         seed, explain_gap = int(settings["seed"]), bool(settings["explain_gap"])
     except FileNotFoundError as error:
-        raise InputError(f"{folder}: no run has begun there; {SETTINGS} is missing") from error
+        raise InputError(f"{folder}: there is no run; {SETTINGS} is missing") from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: not the settings of a run ({error})") from error
     if recipe.name in RECIPES:

@@ -182,4 +182,4 @@ def test_onnx_without_its_packages_names_the_extra(small_run, small_data, monkey
 def test_a_folder_that_is_no_run_is_one_line_and_status_2(run, tmp_path):
     done = run("export", tmp_path, "--to", "onnx")
     assert done.returncode == 2
-    assert done.stderr == f"d2l_alexnet: {tmp_path}: no run has begun there; args.json is missing\n"
+    assert done.stderr == f"d2l_alexnet: {tmp_path}: there is no run; args.json is missing\n"

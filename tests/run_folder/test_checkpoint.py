@@ -199,8 +199,8 @@ def test_a_setting_that_was_changed_is_named(tmp_path):
     with pytest.raises(InputError) as caught:
         checkpoint.load(tmp_path, net, trainer, settings=dict(batch_size=8, seed=1))
     assert str(caught.value) == (
-        f"{tmp_path}: seed is 1 in args.json, but the run has begun with 0; restore it, or begin a "
-        "new run"
+        f"{tmp_path}: seed is 1 in args.json, but the run was started with 0; restore it, or begin "
+        "a new run"
     )
 
 

@@ -248,7 +248,7 @@ def test_a_folder_that_is_no_run_cannot_be_resumed(start, tmp_path):
     none = tmp_path / "none"
     for folder, message in (
         (tmp_path, f"{tmp_path}/args.json: not the settings of a run ("),
-        (none, f"{none}: no run has begun there; args.json is missing\n"),
+        (none, f"{none}: there is no run; args.json is missing\n"),
     ):
         process = start("--resume", folder)
         said = process.communicate()[0]
