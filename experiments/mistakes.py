@@ -17,7 +17,6 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
-import mxnet as mx
 import numpy as np
 import runs
 from matplotlib.figure import Figure
@@ -63,7 +62,7 @@ def main() -> None:
 def evaluate(folder: Path) -> Evaluation:
     """Compute the outputs of a run's net for all test images."""
     net, recipe, ctx = load_net(folder, "cpu")
-    train_iter, evaluations = load_data(recipe, RunOptions(num_workers=0), mx.cpu())
+    train_iter, evaluations = load_data(recipe, RunOptions(num_workers=0), ctx[0])
     with closing([train_iter, *evaluations.values()]):
         return predict(net, evaluations["test_accuracy"], ctx, DATA_SETS[recipe.data].classes)
 

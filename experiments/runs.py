@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
 
-import mxnet as mx
 from matplotlib.figure import Figure
 
 from d2l_alexnet import cli, shapes
@@ -19,7 +18,7 @@ from d2l_alexnet.errors import InputError
 from d2l_alexnet.history import read_history
 from d2l_alexnet.recipes import Recipe
 from d2l_alexnet.run_folder.settings import SETTINGS, read_settings
-from d2l_alexnet.runtime.devices import describe
+from d2l_alexnet.runtime.devices import choose_context, describe
 from d2l_alexnet.train import resume, train
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -133,8 +132,8 @@ def minutes(history: Iterable[dict]) -> float:
 
 
 def write(path: Path, rows: Sequence[dict], **more: Any) -> None:
-    """Write what an experiment found, with the device and the version that found it."""
-    about = dict(device=describe([mx.cpu()]), mxnet=mx.__version__, **more)
+    """Write what an experiment found, with the device that found it."""
+    about = dict(device=describe(choose_context("cpu")[0]), **more)
     lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
     path.write_text(json.dumps(about)[:-1] + f',\n "rows": [\n{lines}\n]}}\n')
     print(path)

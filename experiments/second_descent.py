@@ -22,9 +22,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import runs  # MXNet imports only after the package
+
+# isort: split
 import mxnet as mx
 import numpy as np
-import runs
 from matplotlib.figure import Figure
 
 from d2l_alexnet.callbacks import Callback

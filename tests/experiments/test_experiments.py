@@ -1,6 +1,7 @@
 """Every experiment runs with --quick, and skips what is finished."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -163,3 +164,9 @@ def test_committed_runs_are_found(load):
         recipe = overfitting.replace(overfitting.CONVNET, **change)
         history = overfitting.runs.train_once(recipe, Path("not-there"), seed=0)
         assert len(history) == 50
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.py")), ids=lambda path: path.stem)
+def test_mxnet_is_imported_after_the_package(path):
+    imports = re.findall(r"^(?:import|from) (mxnet|d2l_alexnet|runs)\b", path.read_text(), re.M)
+    assert imports[0] != "mxnet"
