@@ -194,6 +194,7 @@ def command(preloaded):
                 text=True,
                 **settings,
             )
+            process.communicate = functools.partial(preload.read_to_the_end, process)
         else:
             process = preloaded.start(arguments)
         process.others = lambda: [p for p in processes_in_group(process.pid) if p != process.pid]

@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import time
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 MODULES = "d2l_alexnet.train", "d2l_alexnet.evaluate"
@@ -81,20 +82,7 @@ class Command:
 
     def communicate(self, timeout=None):
         """Read all that it prints, and wait for its end."""
-        said, texts = {self.stdout: "", self.stderr: ""}, {}
-        deadline = time.monotonic() + (timeout or 600)
-        open_files = [file for file in said if file]
-        while open_files:
-            ready = select.select(open_files, [], [], max(0, deadline - time.monotonic()))[0]
-            if not ready:
-                raise subprocess.TimeoutExpired(str(self.pid), timeout)
-            for file in ready:
-                text = os.read(file.fileno(), 1 << 16)
-                texts[file] = texts.get(file, b"") + text
-                if not text:
-                    open_files.remove(file)
-        self.wait(max(1, deadline - time.monotonic()))
-        return tuple(texts.get(file, b"").decode() for file in (self.stdout, self.stderr))
+        return read_to_the_end(self, timeout)
 
     def send_signal(self, signum):
         """Send it a signal."""
@@ -104,6 +92,18 @@ class Command:
     def kill(self):
         """Send it SIGKILL."""
         self.send_signal(signal.SIGKILL)
+
+
+def read_to_the_end(process, timeout=None):
+    """Read all that a process prints and wait for its end; give both texts.
+
+    `Popen.communicate` loses the lines that `readline` has read ahead.
+    """
+    files = [file for file in (process.stdout, process.stderr) if file]
+    with ThreadPool(len(files)) as pool:  # or it waits for a pipe that nobody reads
+        texts = pool.map_async(lambda file: file.read(), files).get(timeout or 600)
+    process.wait()
+    return (*texts, "")[:2]
 
 
 def serve(requests):

@@ -1,9 +1,18 @@
 import mxnet as mx
 import numpy as np
 import pytest
-from mxnet import gluon
+from mxnet import autograd, gluon
+from mxnet.gluon import nn
 
-from d2l_alexnet.metrics import RunningSums, count_correct, evaluate_accuracy
+from d2l_alexnet.metrics import (
+    RunningSums,
+    SplitNet,
+    count_correct,
+    evaluate_accuracy,
+    loss_and_correct,
+    split,
+    sum_over_devices,
+)
 
 
 def test_count_correct_by_hand():
@@ -65,3 +74,42 @@ def test_sums_are_as_exact_from_the_beginning_as_from_the_middle_of_a_pass():
             running.add(1, mx.nd.array([value]))
         running.drain()
         assert running.sums.tolist() == [2**24 + 1]
+
+
+def test_losses_and_correct_predictions_are_summed_by_hand():
+    y_hat = mx.nd.array([[0.1, 0.9], [0.8, 0.2], [3.0, 4.0]])
+    sums = loss_and_correct(mx.nd.array([0.5, 2, 4]), y_hat, mx.nd.array([1, 1, 1]))
+    assert sums.asnumpy().tolist() == [6.5, 2]
+
+
+def test_a_batch_is_split_over_the_devices_and_their_values_are_summed_on_the_first():
+    ctx = [mx.cpu(1), mx.cpu(0)]
+    parts = split(mx.nd.arange(5), ctx)
+    assert [part.asnumpy().tolist() for part in parts] == [[0, 1, 2], [3, 4]]
+    assert [part.context for part in parts] == ctx
+    total = sum_over_devices([part.sum() for part in parts])
+    assert (total.asscalar(), total.context) == (10, mx.cpu(1))
+
+
+@pytest.mark.parametrize(
+    ("layers", "body"),
+    [
+        ([nn.Flatten(), nn.Flatten(), nn.Dropout(0.999), nn.Flatten()], 2),
+        ([nn.Flatten(), nn.BatchNorm(), nn.Dropout(0.999)], 1),
+        ([nn.Flatten(), nn.Flatten(), nn.Flatten()], 2),
+    ],
+)
+def test_a_net_is_split_before_its_first_layer_that_training_changes(layers, body):
+    net = nn.HybridSequential()
+    net.add(*layers)
+    net.initialize()
+    net = SplitNet(net)
+    assert (len(net._body), len(net._head)) == (body, len(layers) - body)
+    X, y = mx.nd.eye(10), mx.nd.arange(10)
+    with autograd.record():
+        y_hat = net(X)
+    l = (y_hat - X).abs().sum(axis=1)
+    loss, correct, correct_without_dropout = net.measure(l, y_hat, y).asnumpy()
+    assert loss == pytest.approx(l.sum().asscalar())
+    assert correct == count_correct(y_hat, y).asscalar()
+    assert correct_without_dropout == 10

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from make_fixtures import FIXTURES, PLATEAU, draw_accuracies
+from mxnet import gluon
 
 from d2l_alexnet.history import cuts
-from d2l_alexnet.schedule import reduce_on_plateau
+from d2l_alexnet.recipes import LECTURE
+from d2l_alexnet.schedule import reduce_on_plateau, set_learning_rate, warmup_and_decay
 
 
 def rates(accuracies, **settings):
@@ -59,3 +63,27 @@ def test_cuts_are_the_first_epochs_of_a_lower_rate():
     history = [dict(epoch=epoch, learning_rate=rate) for epoch, rate in enumerate(rates, start=1)]
     assert cuts(history) == [3, 6]
     assert cuts(history[:2]) == cuts([]) == []
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(100, 4), (29, 2), (9, 0)])
+def test_the_rate_rises_and_then_falls_by_the_same_amount_every_step(steps, warmup):
+    """The rise is as long as the recipe says, but at most a tenth of the run."""
+    schedule = warmup_and_decay(replace(LECTURE, lr=2.0, warmup_steps=4), steps)
+    found = [schedule(step) for step in range(1, steps + 1)]  # as the optimizer calls it
+    rise = [2 * step / warmup for step in range(1, warmup)]
+    fall = [2 * left / (steps + 1 - warmup) for left in range(steps + 1 - max(1, warmup), 0, -1)]
+    assert np.allclose(found, rise + fall, rtol=1e-12, atol=0)
+    assert schedule(steps + 1) == 0
+
+
+def test_the_trainers_rate_is_cut_only_if_the_recipe_has_a_plateau():
+    parameter = gluon.Parameter("weight", shape=(1,))
+    parameter.initialize()
+    trainer = gluon.Trainer([parameter], "sgd", dict(learning_rate=0.7))
+    history = [dict(valid_accuracy=0.5)] * 5
+    set_learning_rate(trainer, replace(LECTURE, lr=0.4), history)
+    assert trainer.learning_rate == 0.7
+    plateau = replace(LECTURE, lr=0.4, plateau=dict(patience=1, factor=0.5))
+    for since, rate in ((1, 0.1), (4, 0.2), (6, 0.4)):  # due after epochs 3 and 5
+        set_learning_rate(trainer, replace(plateau, lr_since=since), history)
+        assert trainer.learning_rate == rate

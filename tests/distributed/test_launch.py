@@ -462,7 +462,7 @@ def test_a_server_refuses_code_and_all_listen_only_where_they_were_told(start, m
     said = read_until(process, "] sent\n")
     listening = {name: listening_at(*ids) for name, ids in processes_of(mark).items()}
     (tmp_path / "go").touch()
-    said += process.stdout.read()  # `communicate` would lose what was read after the line
+    said += process.communicate()[0]
     assert process.wait() == 0, said
     assert not (tmp_path / "made").exists()
     assert said.count("[server 0] d2l_alexnet: refused command 0, which can contain code") == 1

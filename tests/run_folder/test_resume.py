@@ -1,15 +1,12 @@
 """Runs that are stopped, killed, starved and resumed: real processes, real signals."""
 
 import contextlib
-import functools
 import os
-import random
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +15,11 @@ from kill_and_resume import (
     CONVNET,
     EVERY_STEP,
     SETTINGS,
+    assert_enough,
     kill_and_resume,
     result,
     run,
+    wait,
     write_small_run,
 )
 
@@ -28,6 +27,16 @@ from d2l_alexnet.history import read_history
 from d2l_alexnet.run_folder import checkpoint
 
 pytestmark = pytest.mark.slow
+
+SIGNALLED = """
+import signal
+from d2l_alexnet.callbacks.checkpointer import Checkpointer
+def signalled(self, training, on_batch_end=Checkpointer.on_batch_end):
+    for _ in range(2):
+        signal.raise_signal(signal.{name})
+    on_batch_end(self, training)
+Checkpointer.on_batch_end = signalled
+"""
 
 
 @pytest.fixture(scope="session")
@@ -46,45 +55,42 @@ def start(small_run, command):
 def uninterrupted(small_run, tmp_path_factory):
     """The run folder of a small run that nothing disturbed."""
     out = tmp_path_factory.mktemp("uninterrupted") / "run"
-    assert run(small_run, *SETTINGS, "--out", out)
+    run(small_run, *SETTINGS, "--out", out)
     return out
 
 
-def wait_for_checkpoint(folder, process, more_than=0):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        newest = checkpoint.find(folder)[:1]
-        if newest and newest[0].name > f"checkpoint-{more_than:09d}.npz":
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"no checkpoint; {process.communicate()[0]}")
+@pytest.fixture
+def start_signalled(small_run, command):
+    """Start a small run that sends itself the same signal twice after its first batch."""
+
+    def start(name, *arguments):
+        code = small_run.replace("cli.run", SIGNALLED.format(name=name) + "cli.run")
+        return command("-c", code, *SETTINGS, *arguments)
+
+    return start
 
 
-def kill_often(code, settings, folder, start, kills, seconds):
-    """Kill runs at random moments and resume each after every kill; give the results."""
-    start = functools.partial(start, separate_errors=True)
-    moments, made, results = functools.partial(random.Random(0).uniform, *seconds), 0, []
-    while made < kills:
-        run = folder / f"run{len(results)}"
-        made += kill_and_resume(code, run, kills - made, moments, start, settings)
-        results.append(result(run))
-    return results
+def wait_for_checkpoint(folder, process):
+    wait(process, until=lambda: checkpoint.find(folder))
+    assert checkpoint.find(folder), process.communicate()[0]
 
 
 def test_killed_at_any_moment_and_resumed_the_lectures_net_ends_the_same(
     small_run, uninterrupted, tmp_path, preloaded
 ):
     """Eight SIGKILLs, of one run after the other; the script makes hundreds."""
-    results = kill_often(small_run, SETTINGS, tmp_path, preloaded.start, 8, (0.2, 3))
-    assert all(each == result(uninterrupted) for each in results)
+    expected, start = result(uninterrupted), preloaded.start
+    *_, counts = kill_and_resume(small_run, tmp_path, 8, expected, start, SETTINGS, seconds=3)
+    assert_enough(counts)
 
 
 def test_killed_at_any_moment_and_resumed_the_convnet_ends_the_same(cifar10, tmp_path, preloaded):
     """Twelve SIGKILLs, with momentum, batch normalization and validation."""
     code = write_small_run(tmp_path, "cifar10")
-    assert run(code, *CONVNET, "--out", tmp_path / "uninterrupted")
-    results = kill_often(code, CONVNET, tmp_path, preloaded.start, 12, (0.2, 1))
-    assert all(each == result(tmp_path / "uninterrupted") for each in results)
+    run(code, *CONVNET, "--out", tmp_path / "uninterrupted")
+    expected, start = result(tmp_path / "uninterrupted"), preloaded.start
+    *_, counts = kill_and_resume(code, tmp_path, 12, expected, start, CONVNET, seconds=1)
+    assert_enough(counts)
 
 
 def resume_as_it_says(start, said):
@@ -108,10 +114,10 @@ def test_a_stopped_run_saves_itself_and_prints_the_command_that_resumes_it(
     process = start(*SETTINGS, "--out", run, "--num-workers", 2, "--seed", 0)
     assert any(line.startswith("An epoch of 72 images takes ") for line in process.stdout)
     process.send_signal(sent)
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate()[0]
     assert process.returncode == status
-    assert said.startswith("d2l_alexnet: saved; to resume: ")
-    assert said.count("\n") == 1
+    (line,) = (line for line in said.splitlines() if not line.startswith("epoch "))
+    assert line.startswith("d2l_alexnet: saved; to resume: ")
     assert process.others() == []
     assert checkpoint.find(run)
     arguments = resume_as_it_says(start, said)
@@ -119,14 +125,12 @@ def test_a_stopped_run_saves_itself_and_prints_the_command_that_resumes_it(
     assert result(run) == result(uninterrupted)
 
 
-def test_a_terminal_that_is_closed_sends_sighup_twice(start, tmp_path):
-    process = start(*SETTINGS, "--out", tmp_path / "run", "--batch-size", 72)
-    process.stdout.readline()
-    for _ in range(2):
-        process.send_signal(signal.SIGHUP)
-        time.sleep(0.05)
-    assert process.wait(timeout=60) == 129
-    assert len(checkpoint.find(tmp_path / "run")) == 1
+def test_a_terminal_that_is_closed_sends_sighup_twice(start_signalled, tmp_path):
+    process = start_signalled("SIGHUP", "--out", tmp_path / "run")
+    assert process.communicate()[0].splitlines()[-1].startswith("d2l_alexnet: saved; to resume: ")
+    assert process.returncode == 129
+    (path,) = checkpoint.find(tmp_path / "run")
+    assert checkpoint.read(path)[0].steps == 1
 
 
 def test_under_nohup_sighup_is_ignored(small_run, command, tmp_path):
@@ -135,7 +139,7 @@ def test_under_nohup_sighup_is_ignored(small_run, command, tmp_path):
     while not process.stdout.readline().startswith("Recipe "):  # nohup itself may say something
         pass
     process.send_signal(signal.SIGHUP)
-    assert process.communicate(timeout=60)[0].splitlines()[-1].startswith("epoch 1, ")
+    assert process.communicate()[0].splitlines()[-1].startswith("epoch 1, ")
     assert process.returncode == 0
 
 
@@ -151,7 +155,7 @@ def test_a_pipe_that_is_closed_ends_the_run_saved(start, uninterrupted, small_ru
     os.close(write)
     with os.fdopen(read) as stdout:
         assert stdout.readline().startswith("Recipe lecture")
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate()[1]
     assert process.returncode == 1
     assert said.startswith("d2l_alexnet: cannot write to standard output (Broken pipe); saved; to ")
     assert said.count("\n") == 1
@@ -162,7 +166,7 @@ def test_a_pipe_that_is_closed_ends_the_run_saved(start, uninterrupted, small_ru
 def test_a_full_disk_under_the_output_ends_the_run_in_one_line(small_run, command, tmp_path):
     to_full = ["sh", "-c", 'exec "$@" > /dev/full', "sh"]
     process = command("-c", small_run, *SETTINGS, "--out", tmp_path / "run", wrapper=to_full)
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate()[0]
     assert process.returncode == 1
     assert said == "d2l_alexnet: cannot write to standard output (No space left on device)\n"
 
@@ -171,7 +175,7 @@ def test_a_terminal_in_ascii_is_enough(small_run, command, tmp_path):
     settings = [*SETTINGS, "--epochs", 1, "--out", tmp_path / "caf\u00e9"]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     process = command("-c", small_run, *settings, env=environment)
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate()[0]
     assert process.returncode == 0, said
     assert "caf?" in said
 
@@ -191,23 +195,18 @@ def test_a_run_whose_whole_process_group_is_stopped_saves_itself(start, tmp_path
     process = start(*SETTINGS, "--out", tmp_path / "run", "--num-workers", 2)
     process.stdout.readline()
     os.killpg(process.pid, signal.SIGTERM)
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate()[0]
     assert process.returncode == 143
     assert said.splitlines()[-1].startswith("d2l_alexnet: saved; to resume: ")
     assert len(checkpoint.find(tmp_path / "run")) == 1
     assert process.others() == []
 
 
-def test_a_second_ctrl_c_ends_at_once(start, tmp_path):
-    process = start(*SETTINGS, "--out", tmp_path / "run", "--batch-size", 128)
-    process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    asked = time.monotonic()
-    assert process.wait(timeout=5) != 0
-    assert time.monotonic() - asked < 2
-    time.sleep(1)
+def test_a_second_ctrl_c_ends_at_once(start_signalled, tmp_path):
+    process = start_signalled("SIGINT", "--out", tmp_path / "run", "--num-workers", 2)
+    process.communicate()  # its output ends when no worker has it open any more
+    assert process.returncode == -signal.SIGINT
+    assert checkpoint.find(tmp_path / "run") == []
     assert process.others() == []
 
 
@@ -278,16 +277,14 @@ def test_two_runs_in_one_folder_are_one_too_many(start, tmp_path):
         (signal.SIGSEGV, "ended with exit status 255; try --num-workers 0"),
     ],
 )
-def test_a_dead_worker_is_noticed_within_seconds(start, tmp_path, sent, cause):
+def test_a_dead_worker_ends_the_run_in_one_line(start, tmp_path, sent, cause):
     process = start(*SETTINGS, "--epochs", 200, "--out", tmp_path / "run", "--num-workers", 2)
     process.stdout.readline()
     for other in process.others():
         # From Python 3.14 on, tqdm's lock has a process of its own.
         if b"resource_tracker" not in Path(f"/proc/{other}/cmdline").read_bytes():
             os.kill(other, sent)
-    killed = time.monotonic()
-    said = process.communicate(timeout=30)[0]
-    assert time.monotonic() - killed < 15
+    said = process.communicate()[0]
     assert process.returncode == 1
     assert f"d2l_alexnet: a loader worker {cause}" in said.splitlines()[-1]
     assert process.others() == []
@@ -312,7 +309,7 @@ def test_a_run_folder_that_vanishes_ends_the_run_in_one_line(start, tmp_path):
     process.stdout.readline()
     wait_for_checkpoint(tmp_path / "run", process)
     (tmp_path / "run").rename(tmp_path / "gone")
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate()[0]
     assert process.returncode == 1
     assert f"d2l_alexnet: {tmp_path}/run/" in said.splitlines()[-1]
     assert "No such file or directory" in said.splitlines()[-1]
@@ -337,7 +334,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_the_earlier_checkpoint_loads(s
     with contextlib.suppress(OSError), (tiny_disk / "filler").open("wb", buffering=0) as file:
         while True:
             file.write(bytes(1 << 20))
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate()[0]
     assert process.returncode == 1
     assert said.splitlines()[-1].startswith(f"d2l_alexnet: {tiny_disk}/run/")
     assert said.splitlines()[-1].endswith("cannot write it (No space left on device)")
@@ -351,18 +348,16 @@ def test_a_disk_that_turns_read_only_ends_the_run_in_one_line(start, tiny_disk):
     process = start(*SETTINGS, "--out", tiny_disk / "run", *EVERY_STEP)
     process.stdout.readline()
     wait_for_checkpoint(tiny_disk / "run", process)
-    while os.system(
-        f"mount -o remount,ro {tiny_disk} 2>/dev/null"
-    ):  # until no file is being written
-        time.sleep(0.01)
-    said = process.communicate(timeout=60)[0]
+    while os.system(f"mount -o remount,ro {tiny_disk} 2>/dev/null"):
+        assert process.poll() is None  # a file is being written
+    said = process.communicate()[0]
     assert process.returncode == 1
     assert said.splitlines()[-1].startswith(f"d2l_alexnet: {tiny_disk}/run/")
     assert said.splitlines()[-1].endswith("cannot write it (Read-only file system)")
     assert checkpoint.read(checkpoint.find(tiny_disk / "run")[0])
     for arguments in (["--resume", tiny_disk / "run"], ["--out", tiny_disk / "new"]):
         process = start(*arguments)
-        said = process.communicate(timeout=60)[0]
+        said = process.communicate()[0]
         assert process.returncode in (1, 2)
         assert said.splitlines()[-1].startswith("d2l_alexnet: ")
         assert "cannot write" in said.splitlines()[-1]
@@ -403,12 +398,11 @@ def test_shared_memory_that_fills_up_is_named(start_with_shared_memory):
     process.stdout.readline()
     what_it_sees = Path("/proc", str(process.pid), "root")
     filler = what_it_sees / "dev/shm/filler"
-    deadline = time.monotonic() + 60
     with filler.open("wb", buffering=0) as file:  # a page at a time, whenever one becomes free
-        while process.poll() is None and time.monotonic() < deadline:
+        while process.poll() is None:
             with contextlib.suppress(OSError):
                 file.write(bytes(4096))
-    said = process.communicate(timeout=1)[0]
+    said = process.communicate()[0]
     assert process.returncode == 1
     last = said.splitlines()[-1]
     assert (
