@@ -146,8 +146,10 @@ def kill_and_resume(
         arguments, ended = [*settings, "--out", out], False
         while not ended:
             before = being_written(out)
-            process = start(["-c", code, *arguments, *EVERY_STEP], separate_errors=True)
-            if counts.kills < kills:
+            more = counts.kills < kills
+            saving = EVERY_STEP if more else []
+            process = start(["-c", code, *arguments, *saving], separate_errors=True)
+            if more:
                 if counts.inside <= counts.kills / 2:
                     wait_for_writing(process, out, moments)
                 else:

@@ -33,6 +33,44 @@ def test_a_run_that_begins_meanwhile_is_left_alone(tmp_path):
     assert (out / "net.params").read_text() == "the first run's"
 
 
+def test_a_folder_that_cannot_be_used_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "net.params").touch()
+    for name, why in (
+        ("long" * 100, "File name too long; choose another folder"),
+        ("used", "not empty; choose a new folder"),
+        ("file", "there is a file of that name; choose a new folder"),
+    ):
+        with pytest.raises(InputError) as caught:
+            folder.new_folder(QUICK, tmp_path / name)
+        assert str(caught.value) == f"--out {tmp_path / name}: {why}"
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK | os.X_OK)
+    for out in (tmp_path / "new", tmp_path / "new" / "deeper"):
+        with pytest.raises(InputError) as caught:
+            folder.new_folder(QUICK, out)
+        assert str(caught.value).endswith(f": cannot write in {tmp_path}; choose another folder")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "used"]
+
+
+@pytest.mark.parametrize("begin", [folder.locked, lambda out: folder.created(QUICK, out)])
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, begin):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "run"
+    with pytest.raises(InputError) as caught, begin(out):
+        pass
+    assert str(caught.value) == f"--out {out}: cannot write there (Not a directory)"
+
+
+def test_a_name_of_our_own_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "runs").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^--out runs/quick-.*: .*cannot write"):
+        folder._new_name(folder.Path("runs/quick-1"))
+    with pytest.raises(InputError, match=r"^--out runs/quick-"), folder.created(QUICK):
+        pass
+
+
 def test_only_our_own_temporary_files_are_removed(tmp_path):
     for name in ("net.partial", "checkpoint-000000003.partial", "mine.partial", "net.params"):
         (tmp_path / name).touch()

@@ -1,0 +1,60 @@
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import gluon
+
+from d2l_alexnet.errors import RunError
+from d2l_alexnet.history import read_history
+from d2l_alexnet.recipes import LECTURE
+from d2l_alexnet.run_folder import results
+from d2l_alexnet.run_folder.params import read_params
+
+MEASURED = dict(running_train_accuracy_in_predict_mode=0.5, train_accuracy=0.6)
+ROWS = [dict(row, **MEASURED) for row in LECTURE.published[:2]]
+
+
+@pytest.fixture
+def net():
+    net = gluon.nn.Dense(2, in_units=3)
+    net.initialize()
+    return net
+
+
+def test_a_run_leaves_history_losses_pictures_and_weights(tmp_path, net):
+    results.write_results(tmp_path, net, LECTURE, ROWS, [2.5, 2.25, 2, 1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "curves.png",
+        "gap.png",
+        "history.jsonl",
+        "losses.png",
+        "losses.txt",
+        "net.params",
+    ]
+    assert read_history(tmp_path / "history.jsonl") == ROWS
+    assert np.loadtxt(tmp_path / "losses.txt").tolist() == [2.5, 2.25, 2, 1]
+    assert (read_params(tmp_path / "net.params")["weight"] == net.weight.data().asnumpy()).all()
+
+
+def test_the_gap_is_drawn_only_if_it_was_measured(tmp_path, net):
+    results.write_results(tmp_path, net, LECTURE, LECTURE.published[:2], [2.5, 2.25, 2, 1])
+    assert not (tmp_path / "gap.png").exists()
+
+
+def test_losses_are_drawn_by_epoch(tmp_path, net, monkeypatch):
+    drawn, draw = [], results.figures.losses
+
+    def losses(values, batches):
+        drawn.append((values, batches))
+        return draw(values, batches)
+
+    monkeypatch.setattr(results.figures, "losses", losses)
+    results.write_results(tmp_path, net, LECTURE, ROWS, [2.5, 2.25, 2, 1, 1, 1])
+    assert drawn == [([2.5, 2.25, 2, 1, 1, 1], 3)]
+
+
+def test_only_weights_that_are_not_finite_are_not_written(tmp_path, net):
+    net.bias.set_data(mx.nd.array([1, np.inf]))
+    with pytest.raises(RunError, match=r"^epoch 2: .*bias contains NaN or infinity"):
+        results.write_results(tmp_path, net, LECTURE, ROWS, [2.5, 2.25])
+    assert (tmp_path / "curves.png").exists()
+    assert not (tmp_path / "net.params").exists()
