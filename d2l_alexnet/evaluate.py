@@ -32,7 +32,7 @@ from d2l_alexnet.run_folder.params import load_params
 from d2l_alexnet.run_folder.settings import read_settings
 from d2l_alexnet.runtime.devices import choose_context, explain_out_of_memory
 
-MISTAKES = 20  # in mistakes.png
+MISTAKES, ALIKE = 20, 2  # in mistakes.png; and of one class that are predicted as one other
 EPILOG = """Pictures may be BMP, GIF, JPEG, PNG, PPM or WebP, of any size, gray or in color. They
 are made similar to the training images. Fashion-MNIST: the picture is converted to gray. If more
 than half of its border is bright, it is inverted, because the data set has bright clothes on black;
@@ -85,16 +85,30 @@ class Evaluation:
         """The probabilities of the predicted classes: float64 (N,)."""
         return softmax(self.y_hat).max(axis=1)
 
-    def mistakes(self, number: int = MISTAKES) -> np.ndarray:
+    def mistakes(self, number: int = MISTAKES, alike: int = ALIKE) -> np.ndarray:
         """Find the wrong predictions with the highest confidence.
+
+        Parameters
+        ----------
+        number : int
+            At most so many images in all.
+        alike : int
+            At most so many with the same true and the same predicted class.
 
         Returns
         -------
         numpy.ndarray
-            The indices of at most `number` images, the highest confidence first.
+            The indices of the images, the highest confidence first.
         """
         wrong = np.flatnonzero(self.predicted != self.labels)
-        return wrong[np.argsort(-self.confidence[wrong], kind="stable")][:number]
+        found: dict[tuple[int, int], list[int]] = {}
+        chosen = []
+        for i in wrong[np.argsort(-self.confidence[wrong], kind="stable")]:
+            same = found.setdefault((self.labels[i], self.predicted[i]), [])
+            if len(same) < alike:
+                same.append(i)
+                chosen.append(i)
+        return np.array(chosen[:number], int)
 
 
 @dataclass(frozen=True)
@@ -262,7 +276,7 @@ def write_figures(out: Path, evaluation: Evaluation) -> None:
 
 
 def draw_predictions(evaluation: Evaluation, which: Sequence[int] | np.ndarray) -> Any:
-    """Draw some of the images with their true and predicted classes, and the confidence.
+    """Draw some of the images with their true classes and the net's two best guesses.
 
     Parameters
     ----------
@@ -278,8 +292,7 @@ def draw_predictions(evaluation: Evaluation, which: Sequence[int] | np.ndarray) 
         evaluation.images[which],
         evaluation.labels[which],
         evaluation.classes,
-        evaluation.predicted[which],
-        evaluation.confidence[which],
+        softmax(evaluation.y_hat[which]),
     )
 
 

@@ -70,16 +70,20 @@ def explain(history: Sequence[dict]) -> str:
     -------
     str
     """
-    added = {row["epoch"]: contributions(row) for row in history}
-    mean = {key: sum(each[key] for each in added.values()) / len(added) for key in PARTS}
+    added = [contributions(row) for row in history]
+    mean = {key: sum(each[key] for each in added) / len(added) for key in PARTS}
     sums = ", ".join(f"{mean[key]:+.3f} from {name}" for key, name in PARTS.items())
-    largest: dict[str, list[str]] = {}
-    for epoch, each in added.items():
-        largest.setdefault(max(PARTS, key=lambda key: abs(each[key])), []).append(str(epoch))
-    where = "; ".join(
-        f"{PARTS[key]} in epoch {', '.join(epochs)}" for key, epochs in largest.items()
-    )
     return (
         f"Test accuracy minus running training accuracy was {sum(mean.values()):+.3f} on average: "
-        f"{sums}. The largest part was {where}."
+        f"{sums}. The largest part was {largest_parts(history)}."
     )
+
+
+def largest_parts(history: Sequence[dict]) -> str:
+    """Say which part of the gap is the largest, and in which epochs."""
+    largest: dict[str, list[str]] = {}
+    for row in history:
+        added = contributions(row)
+        part = max(PARTS, key=lambda key: abs(added[key]))
+        largest.setdefault(part, []).append(str(row["epoch"]))
+    return "; ".join(f"{PARTS[key]} in epoch {', '.join(rows)}" for key, rows in largest.items())

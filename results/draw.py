@@ -18,7 +18,6 @@ from d2l_alexnet.recipes import CIFAR10_ALEXNET
 from d2l_alexnet.run_folder.settings import SETTINGS, read_settings
 
 RESULTS = Path(__file__).resolve().parent
-CONFUSION = "true class (row), predicted class (column)"  # the line before the matrix
 
 
 def pictures(results: Path) -> dict[Path, Figure]:
@@ -51,11 +50,10 @@ def descent(results: Path) -> Figure:
 
 def read_confusion(path: Path) -> np.ndarray:
     """Read the confusion matrix that ``python -m d2l_alexnet.evaluate`` has printed."""
-    lines = path.read_text("utf-8").splitlines()
-    first = lines.index(CONFUSION) + 2  # after the numbers of the columns
-    width = len(lines[first - 1].split())
-    rows = [line.split()[-width:] for line in lines[first : first + width]]
-    return np.array(rows, int)
+    lines = [line.split() for line in path.read_text("utf-8").splitlines()]
+    (head,) = (i for i, line in enumerate(lines) if line and line == [*map(str, range(len(line)))])
+    width = len(lines[head])
+    return np.array([line[-width:] for line in lines[head + 1 : head + 1 + width]], int)
 
 
 def main() -> None:

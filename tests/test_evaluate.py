@@ -74,6 +74,15 @@ def test_counts_by_hand():
     assert evaluation.mistakes(1).tolist() == [3]
 
 
+def test_mistakes_that_are_alike_are_limited():
+    y_hat = np.zeros((6, 10), np.float32)
+    y_hat[range(6), [7, 7, 7, 7, 3, 7]] = 1, 2, 3, 4, 0.5, 0.25
+    labels = np.array([5, 5, 5, 5, 5, 9])
+    evaluation = Evaluation(np.zeros((6, 28, 28, 1), np.uint8), labels, y_hat, CLASSES)
+    assert evaluation.mistakes().tolist() == [3, 2, 4, 5]
+    assert evaluation.mistakes(alike=6).tolist() == [3, 2, 1, 0, 4, 5]
+
+
 def test_probabilities_are_those_of_mxnet_also_for_large_outputs():
     y_hat = np.random.RandomState(0).normal(size=(7, 10)).astype(np.float32) * 9
     expected = mx.nd.softmax(mx.nd.array(y_hat)).asnumpy()
@@ -268,8 +277,8 @@ def test_command_says_what_it_wants(run):
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "the following arguments are required: RUN" in done.stderr
     said = " ".join(run("evaluate", "--help").stdout.split())
-    assert "inverted if more than half of the border is bright" in said
-    assert "For a net of CIFAR-10 a picture keeps its colours" in said
+    assert "If more than half of its border is bright, it is inverted" in said
+    assert "CIFAR-10: the largest square in the middle is cropped" in said
 
 
 def test_a_recipe_of_the_package_passes_its_own_check(tmp_path):

@@ -71,7 +71,7 @@ def test_a_command_gets_its_arguments_and_gives_its_output_and_status(tmp_path):
     for done in (module, script, direct):
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == direct.stderr
-    assert direct.stderr.startswith(f"d2l_alexnet: {tmp_path}: no run")
+    assert direct.stderr.startswith(f"d2l_alexnet: {tmp_path}: there is no run")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from d2l_alexnet import figures, gap
-from d2l_alexnet.history import write_history
+from d2l_alexnet.history import cuts, write_history
 from d2l_alexnet.recipes import Recipe
 from d2l_alexnet.run_folder.folder import writing
 from d2l_alexnet.run_folder.params import check_weights, save_params
@@ -40,7 +40,7 @@ def write_results(
     with writing(folder / "losses.txt") as partial:
         np.savetxt(partial, losses, "%.6g", header="mean loss of each batch (nats)")
     plots = dict(
-        losses=figures.losses(losses, batches=len(losses) / len(history)),  # batches in an epoch
+        losses=figures.losses(losses, len(losses) / len(history), cuts(history)),
         curves=figures.curves(history, recipe.published),
     )
     if gap.measured(history):
