@@ -172,8 +172,8 @@ def compare(histories: Mapping[str, Sequence[dict]], published: Sequence[dict]) 
             for axes in panels:
                 axes.axvline(epoch - 0.5, color=style["color"], linewidth=1)
             place = panels[-1].get_xaxis_transform()  # x in data values, y in heights of the axes
-            text, at = f"cut in epoch {epoch} ", dict(ha="right", transform=place)
-            panels[-1].text(epoch - 0.5, 0.06, text, color=style["color"], **at)
+            text, color = f"cut in epoch {epoch} ", style["color"]
+            panels[-1].text(epoch - 0.5, 0.06, text, color=color, ha="right", transform=place)
     return figure
 
 
@@ -334,8 +334,8 @@ def losses(losses: Sequence[float], batches: float, cut_epochs: Sequence[int] = 
     for epoch in cut_epochs:
         x = (epoch - 1) * batches
         axes.axvline(x, color="black", linewidth=1)
-        text, at = f"learning rate cut in epoch {epoch} ", dict(va="top", ha="right", rotation=90)
-        axes.text(x, 0.97, text, transform=axes.get_xaxis_transform(), **at)
+        text, place = f"learning rate cut in epoch {epoch} ", axes.get_xaxis_transform()
+        axes.text(x, 0.97, text, transform=place, va="top", ha="right", rotation=90)
     axes.grid(alpha=0.3)
     axes.legend(loc="upper right", frameon=False)
     to_epochs, to_steps = (lambda step: step / batches), (lambda epoch: epoch * batches)
@@ -471,9 +471,14 @@ def _write_prediction(
     text = f"{'✓' if right else '✗'} {classes[first]} {probabilities[first]:.1%}\n"
     text += f"then {classes[second]} {probabilities[second]:.1%}\ntrue: {classes[label]}"
     axes.set_title(text, fontsize=9, color=color)
-    size = axes.images[0].get_array().shape
-    frame = Rectangle((-0.5, -0.5), size[1], size[0], fill=False, edgecolor=color, linewidth=4)
-    axes.add_patch(frame)
+    height, width = np.shape(axes.images[0].get_array())[:2]
+    _frame(axes, 0, 0, height, width, color)
+
+
+def _frame(axes: Axes, left: int, top: int, height: int, width: int, color: str) -> None:
+    """Draw a frame around pixels of an image."""
+    corner = left - 0.5, top - 0.5
+    axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=color, linewidth=3))
 
 
 def crops(image: np.ndarray, side: int, places: Sequence[tuple[int, int]]) -> Figure:
@@ -498,8 +503,7 @@ def crops(image: np.ndarray, side: int, places: Sequence[tuple[int, int]]) -> Fi
     first.set_title(f"resized: {image.shape[0]} × {image.shape[1]}")
     for axes, (top, left), style in zip(others, places, RUN_STYLES):
         color = style["color"]
-        frame = dict(fill=False, edgecolor=color, linewidth=2)
-        first.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, **frame))
+        _frame(first, left, top, side, side, color)
         axes.imshow(image[top : top + side, left : left + side])
         axes.set_title(f"crop from row {top}, column {left}", color=color, fontsize=10)
     for axes in (first, *others):
@@ -524,14 +528,14 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     """
     figure = Figure(figsize=(7.5, 6.5), layout="constrained")
     axes = figure.subplots()
-    mistakes = np.ma.masked_array(matrix, np.eye(len(matrix), dtype=bool))
+    mistakes: Any = np.ma.masked_array(matrix, np.eye(len(matrix), dtype=bool))
     most = max(1, mistakes.max() or 0)
     axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=most)
     for (row, column), count in np.ndenumerate(matrix):
         dark = row != column and count > 0.6 * most
-        style = dict(color="white" if dark else "black")
-        style.update(fontweight="bold" if row == column else "normal")
-        axes.text(column, row, count or "·", ha="center", va="center", **style)
+        color, weight = "white" if dark else "black", "bold" if row == column else "normal"
+        text = str(count or "·")
+        axes.text(column, row, text, color=color, fontweight=weight, ha="center", va="center")
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), classes)
     axes.set_xlabel("predicted class")
