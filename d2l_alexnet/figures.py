@@ -471,7 +471,7 @@ def _write_prediction(
     text = f"{'✓' if right else '✗'} {classes[first]} {probabilities[first]:.1%}\n"
     text += f"then {classes[second]} {probabilities[second]:.1%}\ntrue: {classes[label]}"
     axes.set_title(text, fontsize=9, color=color)
-    height, width = np.shape(axes.images[0].get_array())[:2]
+    height, width = axes.images[0].get_size()
     _frame(axes, 0, 0, height, width, color)
 
 
