@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+import dataclasses
+import reprlib
+from typing import Any, Callable, Mapping, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -14,6 +16,79 @@ from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.nets import NETS
 from d2l_alexnet.recipes import Recipe
+from d2l_alexnet.validation import check_fields, is_valid
+
+# Arguments of every optimizer that the trainer and the checkpoints set.
+SET_BY_TRAINER = {
+    *("learning_rate", "lr_scheduler", "param_dict", "param_idx2name", "sym"),
+    *("begin_num_update", "multi_precision"),
+}
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Check all settings of a recipe.
+
+    Raises
+    ------
+    InputError
+        When a value has another type or is out of its range, or a name is unknown, or two settings
+        contradict each other. The message is part of a line.
+    """
+    check_fields(vars(recipe), dataclasses.fields(Recipe))
+    if recipe.net not in NETS:
+        raise InputError(f"there is no net {reprlib.repr(recipe.net)}")
+    if recipe.data not in DATA_SETS:
+        raise InputError(f"there is no data set {reprlib.repr(recipe.data)}")
+    dataset = DATA_SETS[recipe.data]
+    if recipe.train_size > dataset.train_size:
+        raise InputError(
+            f"--train-size {recipe.train_size}: there are {dataset.train_size:,} training images "
+            f"in {recipe.data}"
+        )
+    for name in recipe.optimizer_params.keys() & SET_BY_TRAINER:
+        raise InputError(f"{name} cannot be in optimizer_params")
+    check_fields(recipe.plateau, dataclasses.fields(schedule.Plateau))
+    if recipe.plateau and not dataset.valid_fraction:
+        raise InputError(f"plateau: {recipe.data} has no validation images")
+    _check_by_trying(_try_initializer, recipe.initializer, recipe.initializer_params)
+    _check_by_trying(
+        _try_optimizer, recipe.optimizer, dict(recipe.optimizer_params, learning_rate=recipe.lr)
+    )
+
+
+def _check_by_trying(attempt: Callable, name: str, params: Mapping[str, Any]) -> None:
+    """Raise `InputError` if MXNet does not take a name and parameters."""
+    plain = all(
+        value is None or any(is_valid(value, kind, {}) for kind in (bool, float, str))
+        for value in params.values()
+    )
+    try:
+        if not plain:
+            raise TypeError("only numbers, strings, true, false and null")
+        with np.errstate(all="raise", under="ignore"):
+            attempt(name, params)
+    except Exception as error:  # MXNet checks them late, and raises anything
+        what = attempt.__name__.rpartition("_")[2]
+        raise InputError(
+            f"MXNet cannot use {what} {reprlib.repr(name)} with {reprlib.repr(params)}"
+        ) from error
+
+
+def _try_initializer(name: str, params: Mapping[str, Any]) -> None:
+    initializer = mx.init.create(name, **params)
+    for shape in ((2, 2, 2, 2), (2, 2)):
+        array = mx.nd.zeros(shape)
+        initializer(mx.init.InitDesc("weight"), array)
+        if not np.isfinite(array.asnumpy()).all():
+            raise ValueError("NaN or infinity")
+
+
+def _try_optimizer(name: str, params: Mapping[str, Any]) -> None:
+    optimizer = mx.optimizer.create(name, **params)
+    update, weight = mx.optimizer.get_updater(optimizer), mx.nd.ones((2, 2))
+    for _ in range(2):
+        update(0, mx.nd.ones((2, 2)), weight)
+    weight.wait_to_read()
 
 
 def input_shape(recipe: Recipe) -> tuple[int, int, int, int]:

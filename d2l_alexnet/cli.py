@@ -5,21 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import math
-import operator
 import os
 import signal
 import sys
 from typing import Any, Callable, NoReturn
 
 from d2l_alexnet.errors import InputError, Interrupted, RunError
-
-LIMITS = {  # of a number: how to say them, and how to check them
-    "minimum": ("at least", operator.ge),
-    "maximum": ("at most", operator.le),
-    "above": ("above", operator.gt),
-    "below": ("below", operator.lt),
-}
+from d2l_alexnet.validation import describe, is_valid
 
 
 class Parser(argparse.ArgumentParser):
@@ -124,16 +116,13 @@ def number(kind: type, **limits: float) -> Callable[[str], Any]:
     callable
         Turns a string into a number; argparse makes one line of what it raises.
     """
-    name = "a whole number" if kind is int else "a number"
-    words = " and ".join(f"{LIMITS[key][0]} {limit}" for key, limit in limits.items())
 
     def parse(text: str) -> Any:
         with contextlib.suppress(ValueError):
             value = kind(text)
-            within = all(LIMITS[key][1](value, limit) for key, limit in limits.items())
-            if within and math.isfinite(value):
+            if is_valid(value, kind, limits):
                 return value
-        raise argparse.ArgumentTypeError(f"{text!r} is not {name} that is {words}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not {describe(kind, limits)}")
 
     return parse
 

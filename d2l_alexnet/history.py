@@ -1,27 +1,63 @@
-"""The history of a run: one row per epoch, in a file with one JSON object per line.
-
-A row has those of these keys that apply to the run; accuracies are fractions:
-
-- ``epoch``, counted from 1;
-- ``loss``: the mean over the epoch's images, each measured in its training step;
-- ``running_train_accuracy``: summed during the epoch, in training mode;
-- ``running_train_accuracy_in_predict_mode``: the same batches, without dropout;
-- ``train_accuracy``, ``valid_accuracy``, ``test_accuracy``: measured after the epoch;
-- ``learning_rate``: at the end of the epoch;
-- ``seconds``: of the whole epoch, with the measurements after it;
-- ``images_per_second``: of training alone;
-- ``seconds_waiting_for_data``: how long the loop waited for the loader. Meanwhile the device may
-  still compute up to two batches.
-"""
+"""The history of a run: one row per epoch, in a file with one JSON object per line."""
 
 from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Iterable, Sequence
+from typing import Any, Iterable, Sequence
 
 from d2l_alexnet.errors import InputError
+from d2l_alexnet.options import limited
+from d2l_alexnet.validation import check_fields, parse_json
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a row of a history may hold. Rows are dicts; this class declares their keys and ranges.
+
+    Parameters
+    ----------
+    epoch : int
+        Counted from 1.
+    loss : float
+        The mean over the epoch's images, each measured in its training step.
+    running_train_accuracy : float
+        Summed during the epoch, in training mode. Accuracies are fractions.
+    running_train_accuracy_in_predict_mode : float
+        The same batches, without dropout. Only with ``--explain-gap``.
+    train_accuracy, valid_accuracy, test_accuracy : float
+        Measured after the epoch. Which of them are there depends on the data set.
+    learning_rate : float
+        At the end of the epoch.
+    seconds : float
+        Of the whole epoch, with the measurements after it.
+    images_per_second : float
+        Of training alone.
+    seconds_waiting_for_data : float
+        How long the loop waited for the loader. Meanwhile the device may still compute up to two
+        batches.
+    """
+
+    epoch: int = limited(1, minimum=1)
+    loss: float = limited(0.0, minimum=0)
+    running_train_accuracy: float = limited(0.0, minimum=0, maximum=1)
+    running_train_accuracy_in_predict_mode: float = limited(0.0, minimum=0, maximum=1)
+    train_accuracy: float = limited(0.0, minimum=0, maximum=1)
+    valid_accuracy: float = limited(0.0, minimum=0, maximum=1)
+    test_accuracy: float = limited(0.0, minimum=0, maximum=1)
+    learning_rate: float = limited(0.0, minimum=0)
+    seconds: float = limited(0.0, minimum=0)
+    images_per_second: float = limited(0.0, minimum=0)
+    seconds_waiting_for_data: float = limited(0.0, minimum=0)
+
+
+ALWAYS = (
+    *("epoch", "loss", "running_train_accuracy"),
+    *("learning_rate", "seconds", "images_per_second"),
+)
+ADDED = {"seconds_waiting_for_data"}  # the first runs of version 0.1.0 did not measure it
 
 DIVERGED = 2  # a run has diverged if its loss is above this many times its first loss
 
@@ -37,26 +73,44 @@ def read_history(path: str | Path) -> list[dict]:
     Returns
     -------
     list of dict
-        In the order of the epochs.
+        In the order of the epochs; see `Row`.
 
     Raises
     ------
     InputError
-        When the file cannot be read, or a line is not a row of a history.
+        When the file cannot be read, or a line is not the next row of a history.
     """
-    rows = []
     try:
         lines = Path(path).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a history file ({error})") from error
+    rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
-            row["epoch"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{path}, line {number}: not a row of a history") from error
-        rows.append(row)
+            rows.append(parse_json(line))
+            _check_row(rows[-1], rows[0], number)
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}: not a row of a history ({error})") from error
     return rows
+
+
+def check_rows(rows: Sequence[Any]) -> None:
+    """Check that rows are those of a history; raise `InputError` if they are not."""
+    for number, row in enumerate(rows, start=1):
+        try:
+            _check_row(row, rows[0], number)
+        except InputError as error:
+            raise InputError(f"row {number} of the history: {error}") from error
+
+
+def _check_row(row: Any, first: dict, number: int) -> None:
+    """Check a row. `first` is the first row, which was checked before."""
+    check_fields(row, fields(Row), ALWAYS)
+    if row["epoch"] != number:
+        raise InputError(f"epoch is {row['epoch']}, not {number}")
+    different = (row.keys() ^ first.keys()) - ADDED
+    if different:
+        raise InputError(f"{min(different)} is in this row or in the first, not in both")
 
 
 def cuts(history: Sequence[dict]) -> list[int]:

@@ -1,7 +1,8 @@
 """Where and how a run is done. `d2l_alexnet.recipes` says what a net is trained on, and how.
 
 A field that is declared with `option` is also a flag of the commands. `d2l_alexnet.cli.add_flags`
-makes the flags from the dataclasses here and from `Recipe`.
+makes the flags from the dataclasses here and from `Recipe`. `d2l_alexnet.validation` checks flags
+and files by the ranges that the fields declare.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ def option(default: Any, help: str, flag: str = "", **limits: Any) -> Any:
     dataclasses.Field
     """
     return field(default=default, metadata=dict(limits, help=help, flag=flag))
+
+
+def limited(default: Any, **limits: Any) -> Any:
+    """Declare a field that has a range but no flag. The limits are those of `option`."""
+    return field(default=default, metadata=limits)
 
 
 # Fields of `RunOptions` that are not saved with a run: the command that resumes it repeats them.

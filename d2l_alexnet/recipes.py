@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from d2l_alexnet.options import option
+from d2l_alexnet.options import limited, option
+
+MOST = 10**9  # of what is counted
+DTYPES = ("float32", "bfloat16", "float16")  # the formats that nets compute in
 
 
 @dataclass(frozen=True)
@@ -64,27 +67,29 @@ class Recipe:
     data: str = "fashion-mnist"
     net: str = "alexnet"
     dropout: float = option(0.5, "dropout probability of the dense layers", minimum=0, below=1)
-    resize: int = option(224, "side of the resized images, in pixels", minimum=1)
-    margin: int = 0
+    resize: int = option(224, "side of the resized images, in pixels", minimum=1, maximum=10_000)
+    margin: int = limited(0, minimum=0, maximum=10_000)
     augment: bool = option(
         False, "augment training images: rotation, flip, color jitter (CIFAR-10 only)"
     )
-    train_size: int = option(60_000, "use only the first N training images", minimum=1)
-    batch_size: int = option(128, "images per step", minimum=1)
-    num_epochs: int = option(5, "number of epochs", flag="--epochs", minimum=1)
+    train_size: int = option(
+        60_000, "use only the first N training images", minimum=1, maximum=MOST
+    )
+    batch_size: int = option(128, "images per step", minimum=1, maximum=MOST)
+    num_epochs: int = option(5, "number of epochs", flag="--epochs", minimum=1, maximum=MOST)
     initializer: str = "xavier"
     initializer_params: dict = field(default_factory=dict)
     optimizer: str = "sgd"
     optimizer_params: dict = field(default_factory=dict)
-    lr: float = option(0.01, "learning rate", above=0)
-    lr_since: int = 1
-    warmup_steps: int = 0
+    lr: float = option(0.01, "learning rate", minimum=1e-30, maximum=1e30)  # MXNet's are float32
+    lr_since: int = limited(1, minimum=1, maximum=MOST)
+    warmup_steps: int = limited(0, minimum=0, maximum=MOST)
     decay: bool = False
     plateau: dict = field(default_factory=dict)
     dtype: str = option(
         "float32",
         "number format of the computation: bfloat16 for CPUs that support it, float16 for GPUs",
-        choices=("float32", "bfloat16", "float16"),
+        choices=DTYPES,
     )
     published: tuple = ()
 

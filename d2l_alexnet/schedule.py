@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Sequence
 
 import mxnet as mx
 
+from d2l_alexnet.options import limited
 from d2l_alexnet.recipes import Recipe
 
 SMALLEST_CUT = 1e-8  # of the rate; PyTorch's eps
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """When and how far the learning rate is cut: the settings in a recipe's `plateau`.
+
+    Parameters
+    ----------
+    factor : float
+        The rate is multiplied by it after more than `patience` epochs in a row without a new best.
+    patience : int
+        Number of epochs.
+    threshold : float
+        A new best is better than the old one by more than this fraction of it.
+    """
+
+    factor: float = limited(0.1, above=0, below=1)
+    patience: int = limited(10, minimum=0)
+    threshold: float = limited(1e-4, minimum=0)
 
 
 def warmup_and_decay(recipe: Recipe, steps: int) -> Any:
@@ -45,7 +66,8 @@ def set_learning_rate(trainer: Any, recipe: Recipe, history: Sequence[dict]) -> 
     """
     if recipe.plateau:
         accuracies = [row["valid_accuracy"] for row in history]
-        rate = reduce_on_plateau(accuracies, recipe.lr, recipe.lr_since, **recipe.plateau)
+        plateau = Plateau(**recipe.plateau)
+        rate = reduce_on_plateau(accuracies, recipe.lr, recipe.lr_since, plateau)
         trainer.set_learning_rate(rate)
 
 
@@ -53,9 +75,7 @@ def reduce_on_plateau(
     accuracies: Sequence[float],
     lr: float,
     since: int = 1,
-    factor: float = 0.1,
-    patience: int = 10,
-    threshold: float = 1e-4,
+    plateau: Plateau = Plateau(),
 ) -> float:
     """Return the learning rate of the next epoch: it is cut when an accuracy has stopped rising.
 
@@ -70,12 +90,7 @@ def reduce_on_plateau(
         The rate of epoch `since`.
     since : int
         An epoch, counted from 1. Cuts before it are not made again.
-    factor : float
-        The rate is multiplied by it after more than `patience` epochs in a row without a new best.
-    patience : int
-        Number of epochs.
-    threshold : float
-        A new best is better than the old one by more than this fraction of it.
+    plateau : Plateau
 
     Returns
     -------
@@ -83,12 +98,12 @@ def reduce_on_plateau(
     """
     best, bad_epochs = float("-inf"), 0
     for epoch, accuracy in enumerate(accuracies, start=1):
-        if accuracy > best * (1 + threshold):
+        if accuracy > best * (1 + plateau.threshold):
             best, bad_epochs = accuracy, 0
         else:
             bad_epochs += 1
-        if bad_epochs > patience:
+        if bad_epochs > plateau.patience:
             bad_epochs = 0
-            if epoch >= since and lr - lr * factor > SMALLEST_CUT:
-                lr *= factor
+            if epoch >= since and lr - lr * plateau.factor > SMALLEST_CUT:
+                lr *= plateau.factor
     return lr

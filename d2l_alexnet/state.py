@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
+import reprlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Sequence
 
 import numpy as np
 from mxnet import gluon
 
 from d2l_alexnet.distributed.process_group import SINGLE_PROCESS, SingleProcess
-from d2l_alexnet.errors import RunError
+from d2l_alexnet.errors import InputError, RunError
+from d2l_alexnet.history import check_rows
 from d2l_alexnet.metrics import RunningSums, SplitNet, loss_and_correct
+from d2l_alexnet.options import limited
 from d2l_alexnet.recipes import Recipe
+from d2l_alexnet.validation import check_fields, check_numbers
 
 # What is summed over the images of an epoch while the net learns from them.
 MEASURED = ("loss", "running_train_accuracy", "running_train_accuracy_in_predict_mode")
 
-# The state of MXNet's LossScaler: the scale of the next step, the one after it, and the number of
-# steps since the scale was changed.
-LOSS_SCALER = ("loss_scale", "next_loss_scale", "unskipped")
+ADDED = {"skipped", "loss_scaler"}  # version 0.1.0 did not save them
+
+
+@dataclass(frozen=True)
+class LossScaler:
+    """The state of MXNet's LossScaler, whose attributes have these names after an underscore.
+
+    Parameters
+    ----------
+    loss_scale, next_loss_scale : float
+        The scale of the next step, and of the one after it.
+    unskipped : int
+        Steps since the scale was changed. MXNet doubles the scale when there are 2,000.
+    """
+
+    loss_scale: float = limited(2.0**16, above=0)
+    next_loss_scale: float = limited(2.0**16, above=0)
+    unskipped: int = limited(0, minimum=0, below=2000)
+
+
+LOSS_SCALER = tuple(each.name for each in fields(LossScaler))
 
 
 @dataclass
@@ -49,20 +71,90 @@ class State:
         They are no steps of the optimizer: neither Adam's bias correction nor the schedule of the
         learning rate may count an update that was not made.
     loss_scaler : dict of str to float
-        How losses are scaled for float16, see `LOSS_SCALER`; empty in float32.
+        How losses are scaled for float16, see `LossScaler`; empty unless `dtype` is float16.
     """
 
-    steps: int = 0
-    epoch: int = 1
-    batches: int = 0
-    images: int = 0
+    steps: int = limited(0, minimum=0)
+    epoch: int = limited(1, minimum=1)
+    batches: int = limited(0, minimum=0)
+    images: int = limited(0, minimum=0)
     sums: float | list[float] = 0.0
-    seconds: float = 0.0
-    seconds_waiting: float = 0.0
+    seconds: float = limited(0.0, minimum=0)
+    seconds_waiting: float = limited(0.0, minimum=0)
     history: list[dict] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
-    skipped: int = 0
+    skipped: int = limited(0, minimum=0)
     loss_scaler: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> State:
+        """Make a `State` of the values of its fields, as a checkpoint holds them.
+
+        Raises
+        ------
+        InputError
+            When a value is missing, is out of its range, or contradicts another one.
+        """
+        sums: Any = values.get("sums")
+        others = {name: value for name, value in values.items() if name != "sums"}
+        required = {each.name for each in fields(cls)} - {"sums"}
+        if values.keys().isdisjoint(ADDED):
+            required -= ADDED
+        check_fields(others, fields(cls), sorted(required))
+        state = cls(sums=sums, **others)
+        check_rows(state.history)
+        check_numbers("losses", state.losses)
+        state._check_progress()
+        state._check_sums()
+        state._check_loss_scaler()
+        return state
+
+    def _check_progress(self) -> None:
+        in_epoch = self.steps_per_epoch
+        right = (
+            self.steps == (self.epoch - 1) * in_epoch + self.batches
+            and self.batches <= in_epoch
+            and len(self.history) == self.epoch - 1
+            and len(self.losses) == self.steps
+        )
+        if not right:
+            raise InputError(
+                f"steps is {self.steps}, epoch {self.epoch} and batches {self.batches}, with "
+                f"{len(self.history)} rows of history and {len(self.losses)} losses"
+            )
+        if self.skipped > self.steps:
+            raise InputError(f"skipped is {self.skipped}, of {self.steps} steps")
+
+    def _check_sums(self) -> None:
+        sums = self.sums if isinstance(self.sums, list) else [self.sums]
+        check_numbers("sums", sums)
+        if self.batches:
+            loss_and_counts = len(sums) in (2, len(MEASURED)) and min(sums) >= 0
+            right = loss_and_counts and max(sums[1:]) <= self.images >= self.batches
+        else:
+            right = sums == [0] and self.images == 0
+        if not right:
+            raise InputError(
+                f"sums is {reprlib.repr(sums)} for {self.batches} batches and {self.images} images"
+            )
+
+    def _check_loss_scaler(self) -> None:
+        if self.loss_scaler:
+            check_fields(self.loss_scaler, fields(LossScaler), LOSS_SCALER)
+
+    def check_dtype(self, dtype: str) -> None:
+        """Raise `InputError` unless the state can be that of a run in this format."""
+        scaled = dtype == "float16" and self.steps > 0
+        if bool(self.loss_scaler) != scaled or (self.skipped and not scaled):
+            raise InputError(
+                f"loss_scaler is {reprlib.repr(self.loss_scaler)} and skipped {self.skipped} after "
+                f"{self.steps} steps in {dtype}"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The number of batches in an epoch; those that are done, if it is the first epoch."""
+        return (self.steps - self.batches) // (self.epoch - 1) if self.epoch > 1 else self.batches
 
 
 class Training:
@@ -88,6 +180,8 @@ class Training:
         The progress of the run.
     running : RunningSums
         What has been measured in the current epoch.
+    explain_gap : bool
+        Whether there is a `split_net`.
     forward : callable
         Computes the net's output: it is `net`, or `split_net` if there is one.
     measure : callable
@@ -110,6 +204,7 @@ class Training:
         self.net, self.trainer, self.recipe, self.seed = net, trainer, recipe, seed
         self.ctx, self.group = ctx, group
         self.state, self.running = State(), RunningSums()
+        self.explain_gap = split_net is not None
         self.forward = split_net or net
         self.measure = split_net.measure if split_net else loss_and_correct
         self.loss = gluon.loss.SoftmaxCrossEntropyLoss()
@@ -200,3 +295,4 @@ def restore_counters(trainer: Any, state: State) -> None:
     scaler = getattr(trainer, "_amp_loss_scaler", None)
     if scaler and state.loss_scaler:  # version 0.1.0 did not save it
         vars(scaler).update({f"_{name}": state.loss_scaler[name] for name in LOSS_SCALER})
+    state.loss_scaler = loss_scaler_of(trainer)

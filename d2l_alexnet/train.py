@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping, Sequence
+from typing import Any, Callable, Collection, Iterable, Mapping, Sequence
 
 from d2l_alexnet import cli, gap, precision
-from d2l_alexnet.build import build_net, initialize, make_trainer
+from d2l_alexnet.build import build_net, check_recipe, initialize, make_trainer
 from d2l_alexnet.callbacks.base import Callback
 from d2l_alexnet.callbacks.checkpointer import Checkpointer, SavedIfTheyFail
 from d2l_alexnet.callbacks.progress import Progress
 from d2l_alexnet.callbacks.results_writer import ResultsWriter
-from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.data.load import load_data
 from d2l_alexnet.data.loader import DataLoader, closing
 from d2l_alexnet.distributed.process_group import SINGLE_PROCESS, SingleProcess, join
@@ -24,12 +23,18 @@ from d2l_alexnet.metrics import SplitNet
 from d2l_alexnet.options import RESUMED_WITH, DistributedOptions, RunOptions
 from d2l_alexnet.recipes import RECIPES, Recipe
 from d2l_alexnet.run_folder import checkpoint, folder
-from d2l_alexnet.run_folder.settings import MAY_CHANGE, fixed, read_settings, write_settings
+from d2l_alexnet.run_folder.settings import (
+    MAY_CHANGE,
+    SAVED,
+    read_settings,
+    settings_of,
+    write_settings,
+)
 from d2l_alexnet.runtime import devices
 from d2l_alexnet.runtime.signals import StopRequest
 from d2l_alexnet.state import Training
+from d2l_alexnet.validation import check_fields
 
-SAVED = ("seed", "explain_gap")  # options of a run that a resumed run keeps
 EPILOG = """Recipes. lecture: five epochs of 60,000 images, as published; an epoch takes 17 s on the
 lecture's GPU, and 15 minutes or more on two CPU cores. quick: one epoch of 4,800 images; it takes
 some minutes on two cores. lenet: five epochs of LeNet, some seconds each. cifar10-alexnet,
@@ -125,11 +130,12 @@ def resume(
                 f"--{name.replace('_', '-')} {value}: cannot change when a run is resumed; "
                 f"{run} has {before[name]}"
             )
-    recipe = replace(recipe, **{name: changes[name] for name in MAY_CHANGE if name in changes})
+    changes = {name: changes[name] for name in MAY_CHANGE if name in changes}
+    recipe = replace(recipe, **changes)
     options = replace(options or RunOptions(), **keywords)
     tensorboard = options.tensorboard or Path(run, folder.EVENTS).exists()
     options = replace(options, out=str(run), tensorboard=tensorboard, **kept)
-    return _run(recipe, options, callbacks, group, resumed=True, new_lr="lr" in changes)
+    return _run(recipe, options, callbacks, group, resumed=True, changed=changes)
 
 
 def _run(
@@ -138,9 +144,11 @@ def _run(
     callbacks: Iterable[Callback],
     group: SingleProcess,
     resumed: bool = False,
-    new_lr: bool = False,
+    changed: Collection[str] = (),
 ) -> list[dict]:
     """Load the data, build the net and train it: what `train` and `resume` have in common."""
+    check_recipe(recipe)
+    check_fields(vars(options), fields(RunOptions))
     kept = {name: getattr(options, name) for name in SAVED}
     group.check_same(dict(vars(recipe), published=None, **kept))
     ctx, why = devices.choose_context(options.ctx)
@@ -155,7 +163,7 @@ def _run(
     with closing(loaders), own_folder as run, StopRequest() as stop, enough_memory:
         training = start(net, recipe, options, ctx, group, steps=len(train_iter))
         if resumed:
-            load_checkpoint(training, run, new_lr)
+            load_checkpoint(training, run, changed, steps=len(train_iter))
         if training.state.epoch > recipe.num_epochs:
             print(
                 f"{run}: all {recipe.num_epochs} epochs are done; for more, give a larger --epochs"
@@ -165,6 +173,9 @@ def _run(
         active: list[Callback] = []
         if group.is_main:
             workers = len(train_iter.workers)
+            if changed:  # first the checkpoint, which the settings have to match
+                net, trainer, state = training.net, training.trainer, training.state
+                checkpoint.save(run, net, trainer, state, settings_of(training))
             write_settings(run, training.recipe, options, ctx, workers, group.size)
             announce(recipe, ctx, why, run)
             active = all_callbacks(run, options, callbacks, stop)
@@ -222,18 +233,37 @@ def check_parts(loaders: Iterable[Any], devices: int) -> None:
             )
 
 
-def load_checkpoint(training: Training, run: Path, new_lr: bool) -> None:
-    """Load the newest undamaged checkpoint, and print which ones are damaged."""
-    training.state, damaged = checkpoint.load(
-        run,
-        training.net,
-        training.trainer,
-        training.group,
-        fixed(training.recipe, training.seed),
-    )
+def load_checkpoint(training: Training, run: Path, changed: Collection[str], steps: int) -> None:
+    """Load the newest undamaged checkpoint, and print which ones are damaged.
+
+    Parameters
+    ----------
+    training : Training
+    run : pathlib.Path
+    changed : collection of str
+        Fields of the recipe that the user changes.
+    steps : int
+        Number of steps in an epoch.
+
+    Raises
+    ------
+    InputError
+        When there is no undamaged checkpoint of a run with these settings.
+    """
+    # With a new rate, the old one and the epoch from which it held do not matter.
+    free = [*changed, *(["lr_since"] if "lr" in changed else [])]
+    settings = {k: v for k, v in settings_of(training).items() if k not in free}
+    net, trainer, group = training.net, training.trainer, training.group
+    training.state, damaged = checkpoint.load(run, net, trainer, group, settings)
     for problem in damaged:
         print(f"{problem}; using an older one")
-    if new_lr:
+    state = training.state
+    if state.steps_per_epoch > steps or (state.epoch > 1 and state.steps_per_epoch != steps):
+        raise InputError(
+            f"{run}: the run has begun with {state.steps_per_epoch} steps in an epoch, but with "
+            f"its settings there are {steps}"
+        )
+    if "lr" in changed:
         training.recipe = replace(training.recipe, lr_since=training.state.epoch)
 
 
@@ -253,7 +283,7 @@ def announce(recipe: Recipe, ctx: Sequence, why: str, run: Path) -> None:
         lines.append(f"--dtype bfloat16 would make a step {gain} times as fast here")
     if ctx[0].device_type == "gpu":
         lines.append("The first batch takes longer: cuDNN tries its algorithms on it")
-    print("\n".join(lines), flush=True)
+    print("\n".join(lines), flush=True)  # at once: a pipe can be closed after the first line
 
 
 def all_callbacks(
@@ -320,11 +350,6 @@ def _train(given: dict[str, Any], group: SingleProcess) -> list[dict]:
     """Train as the command line says."""
     options = cli.pop_options(given, RunOptions)
     recipe = replace(RECIPES[given.pop("recipe", "lecture")], **given)
-    most = DATA_SETS[recipe.data].train_size
-    if recipe.train_size > most:
-        raise InputError(
-            f"--train-size {recipe.train_size}: there are {most:,} training images in {recipe.data}"
-        )
     return train(recipe, options, group=group)
 
 

@@ -247,7 +247,7 @@ def settings_with(**changes):
         (lambda folder: (folder / "args.json").write_text("{"), "args.json: not the settings of"),
         (lambda folder: (folder / "args.json").write_text("[]"), "args.json: not the settings of"),
         (settings_with(net="resnet"), "args.json: not the settings of a run .there is no net 'res"),
-        (settings_with(resize="67"), "args.json: not the settings of a run .resize is '67'.$"),
+        (settings_with(resize="67"), "args.json: not the settings of a run .resize is '67', "),
         (
             settings_with(net="alexnet", resize=20),
             "does not fit the net; the smallest square that fits is",

@@ -149,6 +149,7 @@ def take(training, steps):
     for _ in range(steps):
         training.running.add(4, train_batch(training, X, y))
         training.state.steps += 1
+        training.state.batches += 1
     training.synchronize()
 
 def show(training):
@@ -163,7 +164,8 @@ scaler = undisturbed.trainer._amp_loss_scaler
 scaler._loss_scale = scaler._next_loss_scale = 2.0**124
 for steps in (2, 4, 6):
     take(undisturbed, steps)
-    checkpoint.save(sys.argv[1], undisturbed.net, undisturbed.trainer, undisturbed.state)
+    settings = dict(dtype=recipe.dtype)
+    checkpoint.save(sys.argv[1], undisturbed.net, undisturbed.trainer, undisturbed.state, settings)
     resumed = begin()
     resumed.state, _ = checkpoint.load(sys.argv[1], resumed.net, resumed.trainer)
     for training in (undisturbed, resumed):

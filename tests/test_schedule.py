@@ -7,15 +7,14 @@ from mxnet import gluon
 
 from d2l_alexnet.history import cuts
 from d2l_alexnet.recipes import LECTURE
-from d2l_alexnet.schedule import reduce_on_plateau, set_learning_rate, warmup_and_decay
+from d2l_alexnet.schedule import Plateau, reduce_on_plateau, set_learning_rate, warmup_and_decay
 
 
-def rates(accuracies, **settings):
+def rates(accuracies, lr=0.1, **plateau):
     """The rate after each epoch."""
-    settings = {"lr": 0.1, **settings}
-    return [
-        reduce_on_plateau(accuracies[:epoch], **settings) for epoch in range(1, len(accuracies) + 1)
-    ]
+    epochs = range(1, len(accuracies) + 1)
+    plateau = Plateau(**plateau)
+    return [reduce_on_plateau(accuracies[:epoch], lr, plateau=plateau) for epoch in epochs]
 
 
 @pytest.mark.parametrize(
@@ -52,10 +51,11 @@ def test_every_rate_is_exactly_pytorchs():
 
 def test_a_rate_given_later_holds_from_its_epoch_on_and_is_cut_like_the_other():
     flat = [0.5] * 8  # due after epochs 4 and 7
+    patient = Plateau(patience=2)
     assert rates(flat, lr=1, patience=2)[3] == 0.1
-    assert reduce_on_plateau(flat[:4], 0.3, since=5, patience=2) == 0.3
-    assert reduce_on_plateau(flat[:6], 0.3, since=5, patience=2) == 0.3
-    assert reduce_on_plateau(flat[:7], 0.3, since=5, patience=2) == pytest.approx(0.03)
+    assert reduce_on_plateau(flat[:4], 0.3, 5, patient) == 0.3
+    assert reduce_on_plateau(flat[:6], 0.3, 5, patient) == 0.3
+    assert reduce_on_plateau(flat[:7], 0.3, 5, patient) == pytest.approx(0.03)
 
 
 def test_cuts_are_the_first_epochs_of_a_lower_rate():

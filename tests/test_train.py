@@ -83,6 +83,36 @@ def test_the_run_folder(small_data, tmp_path):
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (dict(batch_size=0), "batch_size is 0, not a whole number"),
+        (dict(batch_size=np.int64(8)), "batch_size is .*8.*, not a whole number"),
+        (dict(lr=float("nan")), "lr is nan, not a number"),
+        (dict(net="resnet"), "there is no net 'resnet'"),
+        (dict(optimizer="magic"), "MXNet cannot use optimizer 'magic'"),
+    ],
+)
+def test_a_recipe_of_a_python_caller_is_checked_too(tmp_path, change, why):
+    with pytest.raises(InputError, match=f"^{why}"):
+        train.train(dataclasses.replace(TINY, **change), ctx="cpu", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (dict(seed=-1), "seed is -1, not a whole number"),
+        (dict(num_workers=True), "num_workers is True, not a whole number"),
+        (dict(checkpoint_minutes=0), "checkpoint_minutes is 0, not a number that is above 0"),
+        (dict(ctx=None), "ctx is None, not a string"),
+    ],
+)
+def test_options_of_a_python_caller_are_checked_too(tmp_path, options, why):
+    with pytest.raises(InputError, match=f"^{why}"):
+        train.train(TINY, **options, out=tmp_path / "run")
+
+
 def test_the_saved_weights_are_those_that_were_tested(small_data, tmp_path):
     (row,) = train.train(CONVNET, ctx="cpu", out=tmp_path / "run")
     net = build_net(CONVNET)
@@ -123,8 +153,9 @@ def test_command_trains_and_tests_on_all_images(run, tmp_path, fashion_mnist):
             ["--batch-size", "-3"],
             "--batch-size: '-3' is not a whole number that is at least 1",
         ),
-        (["--lr", "0"], "argument --lr: '0' is not a number that is above 0"),
-        (["--lr", "nan"], "argument --lr: 'nan' is not a number that is above 0"),
+        (["--lr", "0"], "argument --lr: '0' is not a number that is at least 1e-30"),
+        (["--lr", "1e39"], "argument --lr: '1e39' is not a number that is at least 1e-30 and at "),
+        (["--lr", "nan"], "argument --lr: 'nan' is not a number that is at least 1e-30"),
         (
             ["--train-size", "60001"],
             "--train-size 60001: there are 60,000 training images in fashion-mnist",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import mxnet as mx
 import numpy as np
@@ -18,7 +19,7 @@ from d2l_alexnet.evaluate import evaluate
 from d2l_alexnet.history import cuts, read_history
 from d2l_alexnet.metrics import evaluate_accuracy
 from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET
-from d2l_alexnet.schedule import reduce_on_plateau
+from d2l_alexnet.schedule import Plateau, reduce_on_plateau
 
 pytestmark = pytest.mark.slow
 
@@ -113,7 +114,8 @@ def test_training_accuracy_is_that_of_the_finished_net_on_the_pass(undisturbed, 
 def test_the_rate_in_every_row_is_that_of_the_plateau(undisturbed):
     history = read_history(undisturbed / "history.jsonl")
     accuracies = [row["valid_accuracy"] for row in history]
-    expected = [reduce_on_plateau(accuracies[:n], 0.1, **SMALL.plateau) for n in range(4)]
+    plateau = Plateau(**SMALL.plateau)
+    expected = [reduce_on_plateau(accuracies[:n], 0.1, plateau=plateau) for n in range(4)]
     assert [row["learning_rate"] for row in history] == expected
     assert min(expected) < 0.1
 
@@ -169,14 +171,62 @@ def test_devices_have_one_batch_normalization_which_is_tested_saved_and_resumed(
     assert evaluation.correct / len(evaluation.labels) == row["test_accuracy"]
 
 
-def test_a_setting_edited_in_args_json_is_noticed(small_cifar10, tmp_path):
-    run = tmp_path / "run"
-    train.train(dataclasses.replace(SMALL, num_epochs=1), **HERE, out=run)
+def edit(run, **changes):
+    """Change settings in args.json."""
     settings = json.loads((run / "args.json").read_text())
-    settings["recipe"]["batch_size"] = 32
+    for name, value in changes.items():
+        (settings["recipe"] if name in settings["recipe"] else settings)[name] = value
     (run / "args.json").write_text(json.dumps(settings))
-    with pytest.raises(InputError, match="batch_size is 32 in args.json, but the run was started"):
-        train.resume(run, dict(num_epochs=2), **HERE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("batch_size", 32, "with 64; restore it, or begin a new run"),
+        ("seed", 1, "with 0; restore it, or begin a new run"),
+        ("explain_gap", True, "with False; restore it, or begin a new run"),
+        ("lr", 0.2, "with 0.1; restore it, or give --lr"),
+        ("lr_since", 2, "with 1; restore it, or begin a new run"),
+        ("num_epochs", 5, "with 4; restore it, or give --epochs"),
+    ],
+)
+def test_a_setting_edited_in_args_json_is_noticed(
+    undisturbed, small_cifar10, tmp_path, name, value, why
+):
+    run = shutil.copytree(undisturbed, tmp_path / "run")
+    edit(run, **{name: value})
+    message = f"^{run}: {name} is {value} in args.json, but the checkpoint was saved {why}$"
+    with pytest.raises(InputError, match=message):
+        train.resume(run, **HERE)
+
+
+def test_without_settings_in_the_checkpoint_other_steps_in_an_epoch_are_noticed(
+    undisturbed, small_cifar10, tmp_path, monkeypatch
+):
+    """Version 0.1.0 did not save settings."""
+    run = shutil.copytree(undisturbed, tmp_path / "run")
+    edit(run, batch_size=32)
+    monkeypatch.setattr(train, "settings_of", lambda training: {})
+    with pytest.raises(InputError, match="begun with 4 steps in an epoch, but .* there are 8$"):
+        train.resume(run, **HERE)
+
+
+def test_a_changed_rate_is_in_the_checkpoint_before_it_is_in_args_json(
+    undisturbed, small_cifar10, tmp_path, monkeypatch
+):
+    """So a run that is killed between the two does not go on with a rate that is in neither."""
+    run = shutil.copytree(undisturbed, tmp_path / "run")
+
+    def crash(*arguments):
+        raise ZeroDivisionError
+
+    changes = dict(num_epochs=5, lr=0.02)
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(train, "write_settings", crash)
+        train.resume(run, changes, **HERE)
+    with pytest.raises(InputError, match="num_epochs is 4 .* saved with 5; .* give --epochs$"):
+        train.resume(run, **HERE)
+    assert train.resume(run, changes, **HERE)[-1]["learning_rate"] == 0.02
 
 
 def test_the_gap_can_be_explained_with_augmented_images_too(small_cifar10, tmp_path, capsys):

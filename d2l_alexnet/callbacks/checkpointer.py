@@ -9,7 +9,7 @@ from typing import Any, Iterable
 from d2l_alexnet.callbacks.base import Callback, CallbackList
 from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.run_folder import checkpoint
-from d2l_alexnet.run_folder.settings import fixed
+from d2l_alexnet.run_folder.settings import settings_of
 from d2l_alexnet.runtime.signals import StopRequest
 from d2l_alexnet.state import Training
 
@@ -72,9 +72,8 @@ class Checkpointer(Callback):
     def save(self, training: Training) -> None:
         """Save now, after waiting for the batches that are still computing."""
         training.synchronize()
-        settings = fixed(training.recipe, training.seed)
         net, trainer, state = training.net, training.trainer, training.state
-        checkpoint.save(self.folder, net, trainer, state, settings)
+        checkpoint.save(self.folder, net, trainer, state, settings_of(training))
         self._last = time.monotonic()
 
 

@@ -9,10 +9,10 @@ checkpoints are kept.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import re
 import zipfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,34 @@ import numpy as np
 from d2l_alexnet.distributed.process_group import SINGLE_PROCESS, SingleProcess
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.run_folder.folder import writing
-from d2l_alexnet.run_folder.params import check_weights
-from d2l_alexnet.state import State, restore_counters
+from d2l_alexnet.run_folder.params import check_arrays, check_values, check_weights
+from d2l_alexnet.run_folder.settings import SETTINGS_OF_RUN
+from d2l_alexnet.state import MEASURED, State, restore_counters
+from d2l_alexnet.validation import check_fields, parse_json
 
 KEPT = 2
 STATE = "state"
+CHANGED_WITH = {"num_epochs": "give --epochs", "lr": "give --lr"}
 NAME = re.compile(r"checkpoint-\d{9}\.npz")
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What a checkpoint holds besides the arrays, as JSON.
+
+    Parameters
+    ----------
+    state : dict
+        The fields of `State`.
+    arrays : list of str
+        The names of all arrays.
+    settings : dict
+        See `d2l_alexnet.run_folder.settings.settings_of`. Checkpoints of version 0.1.0 have none.
+    """
+
+    state: dict = dataclasses.field(default_factory=dict)
+    arrays: list = dataclasses.field(default_factory=list)
+    settings: dict = dataclasses.field(default_factory=dict)
 
 
 def save(
@@ -42,7 +64,7 @@ def save(
     trainer : mxnet.gluon.Trainer
     state : State
     settings : dict, optional
-        What a resumed run must keep; see `d2l_alexnet.run_folder.settings.fixed`.
+        The settings of the run; see `d2l_alexnet.run_folder.settings.settings_of`.
 
     Raises
     ------
@@ -51,8 +73,8 @@ def save(
     """
     arrays = {name: array.asnumpy() for name, array in _named_arrays(net, trainer, 0).items()}
     check_weights(arrays, f"step {state.steps}")
-    record = json.dumps(dict(state=asdict(state), arrays=sorted(arrays), settings=settings or {}))
-    arrays[STATE] = np.frombuffer(record.encode(), np.uint8)
+    record = Record(dataclasses.asdict(state), sorted(arrays), settings or {})
+    arrays[STATE] = np.frombuffer(json.dumps(vars(record)).encode(), np.uint8)
     path = Path(folder, f"checkpoint-{state.steps:09d}.npz")
     with writing(path) as partial:
         with zipfile.ZipFile(partial, "w") as file:  # np.savez raises twice on a full disk
@@ -93,7 +115,8 @@ def load(
     group : SingleProcess or ProcessGroup
         The first process loads the checkpoint and sends it to all others.
     settings : dict, optional
-        The settings of the run; they must be those with which the checkpoint was saved.
+        The settings of the run, without those that the user changes now. They must be those with
+        which the checkpoint was saved.
 
     Returns
     -------
@@ -124,25 +147,37 @@ def _load_newest(folder: Path, net: Any, trainer: Any, settings: dict) -> tuple[
         except InputError as error:
             damaged[path] = str(error)
             continue
-        _compare(path, record["settings"], settings)
-        _restore(path, net, trainer, record["state"], arrays)
+        _compare(path, record, settings)
+        state = record["state"]
+        # In float16 all steps may have been skipped; the optimizer has then made no arrays yet.
+        none_yet = state.steps == state.skipped or settings.get("dtype") == "float16"
+        if not none_yet or arrays.keys() - net.collect_params().keys():
+            for device in range(len(trainer._updaters)):
+                _make_optimizer_states(trainer, device)
+        _restore(path, net, trainer, state, arrays)
         for each in damaged:  # so that they do not count as kept
             with contextlib.suppress(OSError):
                 each.rename(each.with_suffix(".damaged"))
-        return record["state"], [*damaged.values()]
+        return state, [*damaged.values()]
     if damaged:
         raise InputError("; ".join(damaged.values()))
     return State(), []
 
 
-def _compare(path: Path, saved: dict, settings: dict) -> None:
+def _compare(path: Path, record: dict, settings: dict) -> None:
     """Raise where a setting is not the one with which the checkpoint was saved."""
+    state, saved = record["state"], record["settings"]
+    if isinstance(state.sums, list) and "explain_gap" not in saved:  # version 0.1.0
+        saved = dict(saved, explain_gap=len(state.sums) == len(MEASURED))
     for name, value in saved.items():
         if name in settings and settings[name] != value:
+            or_else = CHANGED_WITH.get(name, "begin a new run")
             raise InputError(
-                f"{path.parent}: {name} is {settings[name]!r} in args.json, but the run was "
-                f"started with {value!r}; restore it, or begin a new run"
+                f"{path.parent}: {name} is {settings[name]!r} in args.json, but the checkpoint was "
+                f"saved with {value!r}; restore it, or {or_else}"
             )
+    if settings.get("plateau") and not all("valid_accuracy" in row for row in state.history):
+        raise InputError(f"{path}: its history has no valid_accuracy, which plateau needs")
 
 
 def read(path: Path) -> tuple[State, dict[str, np.ndarray]]:
@@ -166,14 +201,24 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read and verify a checkpoint; return its state and settings, and its arrays."""
     try:
         with zipfile.ZipFile(path) as file:
-            arrays = dict(_read_array(file, info) for info in file.infolist())
-        record = json.loads(bytes(arrays.pop(STATE)))
+            members = [_read_array(file, info) for info in file.infolist()]
+        arrays = dict(members)
+        if len(arrays) < len(members):
+            raise ValueError("an array is there twice")
+        record = parse_json(bytes(arrays.pop(STATE)).decode())
+        check_fields(record, dataclasses.fields(Record), ("state", "arrays"))
         if sorted(arrays) != record["arrays"]:  # the checksums do not cover zip's own list of files
             raise ValueError("arrays are missing or unexpected")
-        settings = dict(record.get("settings", {}))  # runs of 0.1.0 have none
-        return dict(state=State(**record["state"]), settings=settings), arrays
+        check_values(arrays)
+        settings = record.get("settings", {})  # runs of 0.1.0 have none
+        check_fields(settings, SETTINGS_OF_RUN)
+        state = State.from_dict(record["state"])
+        if "dtype" in settings:
+            state.check_dtype(settings["dtype"])
+        return dict(state=state, settings=settings), arrays
     except Exception as error:  # a damaged file can make the readers raise anything
-        raise InputError(f"{path}: a damaged checkpoint ({error!r})") from error
+        why = error if isinstance(error, InputError) else repr(error)
+        raise InputError(f"{path}: a damaged checkpoint ({why})") from error
 
 
 def _read_array(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[str, np.ndarray]:
@@ -184,12 +229,15 @@ def _read_array(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[str, np.n
         array = np.lib.format.read_array(member, allow_pickle=False)
         if member.read():
             raise ValueError(f"{info.filename} is longer than its array")
-    return info.filename[: -len(".npy")], array
+    name, _, suffix = info.filename.rpartition(".")
+    if suffix != "npy":
+        raise ValueError(f"{info.filename!r} is not an array")
+    return name, array
 
 
 def _broadcast(net: Any, trainer: Any, state: State, group: SingleProcess) -> State:
     """Send the first process's state and arrays to all processes of a group."""
-    state = State(**group.broadcast_object(lambda: asdict(state)))
+    state = State(**group.broadcast_object(lambda: dataclasses.asdict(state)))
     has_arrays = group.broadcast_object(lambda: bool(_optimizer_states(trainer, 0)))
     for device in range(len(trainer._updaters)):
         if has_arrays and not group.is_main:
@@ -205,13 +253,12 @@ def _restore(
 ) -> None:
     """Copy a checkpoint's arrays into the net and the trainer, if names and shapes match."""
     for device in range(len(trainer._updaters)):
-        # In float16 all steps may have been skipped; the optimizer has then made no arrays yet.
-        if arrays.keys() - net.collect_params().keys():
-            _make_optimizer_states(trainer, device)
         targets = _named_arrays(net, trainer, device)
-        shapes = {name: (array.shape, array.dtype) for name, array in arrays.items()}
-        if shapes != {name: (target.shape, target.dtype) for name, target in targets.items()}:
-            raise InputError(f"{path}: a checkpoint of another net or optimizer")
+        try:
+            check_arrays(arrays, targets)
+        except InputError as error:
+            why = f"a checkpoint of another net or optimizer ({error})"
+            raise InputError(f"{path}: {why}") from error
         for name, target in targets.items():
             mx.nd.array(arrays[name], dtype=target.dtype).copyto(target)
     restore_counters(trainer, state)

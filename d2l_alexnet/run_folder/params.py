@@ -3,20 +3,24 @@
 MXNet itself does not say why it cannot write a file, and sometimes not even that. It does not check
 the sizes in a file that it reads, and crashes if the file is damaged. The format is a list of
 arrays followed by a list of their names (`NDArray::Save` and `MXNDArraySave` in MXNet 1.9.1's C++).
+It has no checksum. Ours is in the second number of the file, which MXNet does not read.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
+import reprlib
 import struct
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from d2l_alexnet.errors import InputError, RunError
 
 LIST_MAGIC, ARRAY_MAGIC, DENSE = 0x112, 0xF993FAC9, 0
+HEADER = "<QQ"  # the magic number, and a number that MXNet writes as 0 and does not read
 CPU = (1, 0)  # MXNet's type and number of the device
 TYPES = [np.dtype(t) for t in ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8")]  # by MXNet's number
 
@@ -39,8 +43,12 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
     """
     try:
         reader = _Reader(Path(path).read_bytes())
-        if reader.take("<QQ") != (LIST_MAGIC, 0):
+        magic, checksum = reader.take(HEADER)
+        if magic != LIST_MAGIC:
             raise ValueError("wrong magic number at the start of the file")
+        content = memoryview(reader.data)[reader.at :]
+        if checksum not in (0, _checksum(hashlib.sha256(content))):  # MXNet itself writes 0
+            raise ValueError("wrong checksum")
         (count,) = reader.take("<Q")
         arrays = [reader.array() for _ in reader.counted(count)]
         names = [reader.text() for _ in reader.counted(*reader.take("<Q"))]
@@ -78,7 +86,7 @@ def check_weights(arrays: dict[str, np.ndarray], when: str) -> None:
 
 
 def save_params(net: Any, path: Path) -> None:
-    """Write a net's weights into a .params file, the same bytes as `mxnet.nd.save`.
+    """Write a net's weights into a .params file, which `mxnet.nd.load` reads, too.
 
     Raises
     ------
@@ -91,17 +99,33 @@ def save_params(net: Any, path: Path) -> None:
 
 
 def write_params(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write a .params file."""
+    """Write a .params file: the same bytes as `mxnet.nd.save`, but for the checksum."""
+    digest = hashlib.sha256()
     with path.open("wb") as file:
-        file.write(struct.pack("<QQQ", LIST_MAGIC, 0, len(arrays)))
-        for array in arrays.values():
-            layout = f"<IiI{array.ndim}qiii"
-            header = ARRAY_MAGIC, DENSE, array.ndim, *array.shape, *CPU, TYPES.index(array.dtype)
-            file.write(struct.pack(layout, *header))
-            file.write(array.tobytes())
-        file.write(struct.pack("<Q", len(arrays)))
-        for name in map(str.encode, arrays):
-            file.write(struct.pack("<Q", len(name)) + name)
+        file.write(struct.pack(HEADER, LIST_MAGIC, 0))
+        for part in _parts(arrays):
+            file.write(part)
+            digest.update(part)
+        file.seek(0)
+        file.write(struct.pack(HEADER, LIST_MAGIC, _checksum(digest)))
+
+
+def _parts(arrays: dict[str, np.ndarray]) -> Iterator[bytes]:
+    """Make the bytes of a file after its header."""
+    yield struct.pack("<Q", len(arrays))
+    for array in arrays.values():
+        layout = f"<IiI{array.ndim}qiii"
+        header = ARRAY_MAGIC, DENSE, array.ndim, *array.shape, *CPU, TYPES.index(array.dtype)
+        yield struct.pack(layout, *header)
+        yield array.tobytes()
+    yield struct.pack("<Q", len(arrays))
+    for name in map(str.encode, arrays):
+        yield struct.pack("<Q", len(name)) + name
+
+
+def _checksum(digest: Any) -> int:
+    """Make 64 bits of a digest; never 0, which MXNet itself writes."""
+    return int.from_bytes(digest.digest()[:8], "little") or 1
 
 
 def load_params(net: Any, path: str | Path, ctx: Sequence) -> None:
@@ -120,11 +144,53 @@ def load_params(net: Any, path: str | Path, ctx: Sequence) -> None:
         When the file is damaged, or belongs to another net. The net is not changed then.
     """
     arrays = read_params(path)
-    for name, parameter in net._collect_params_with_prefix().items():
-        found = arrays[name].shape if name in arrays else "nothing"
-        if found != parameter.shape:
-            raise InputError(f"{path}: {name} should be of shape {parameter.shape}, found {found}")
+    try:
+        check_arrays(arrays, net._collect_params_with_prefix())
+        check_values(arrays)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     net.load_parameters(str(path), ctx=ctx, ignore_extra=False)
+
+
+def check_arrays(arrays: dict[str, np.ndarray], targets: Mapping[str, Any]) -> None:
+    """Check that arrays of a file are those that a net, or a net and its trainer, have.
+
+    Parameters
+    ----------
+    arrays : dict of str to numpy.ndarray
+    targets : dict of str to mxnet.gluon.Parameter or mxnet.nd.NDArray
+
+    Raises
+    ------
+    InputError
+        When an array is missing or unknown, or has another shape or type. The message is part of a
+        line.
+    """
+    for name, target in targets.items():
+        found = arrays[name].shape if name in arrays else "nothing"
+        if found != target.shape:
+            raise InputError(f"{name} should be of shape {target.shape}, found {found}")
+        dtype = np.dtype(target.dtype)
+        if arrays[name].dtype != dtype:
+            raise InputError(f"{name} should be of type {dtype}, found {arrays[name].dtype}")
+    for name in arrays.keys() - targets.keys():
+        raise InputError(f"found {reprlib.repr(name)}, which is unknown")
+
+
+def check_values(arrays: dict[str, np.ndarray]) -> None:
+    """Check the values of arrays of a file.
+
+    Raises
+    ------
+    InputError
+        When a value is not finite, or a running variance is negative. The message is part of a
+        line.
+    """
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise InputError(f"{name} contains NaN or infinity")
+        if name.endswith("running_var") and (array < 0).any():
+            raise InputError(f"{name} contains negative variances")
 
 
 class _Reader:

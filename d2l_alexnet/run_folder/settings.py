@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import reprlib
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -12,17 +13,47 @@ import mxnet as mx
 import numpy as np
 
 import d2l_alexnet
+from d2l_alexnet.build import check_recipe
 from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.distributed.process_group import SINGLE_PROCESS, SingleProcess
 from d2l_alexnet.errors import InputError
-from d2l_alexnet.nets import NETS
-from d2l_alexnet.options import RunOptions
+from d2l_alexnet.options import RunOptions, limited
 from d2l_alexnet.recipes import RECIPES, Recipe
 from d2l_alexnet.run_folder.folder import writing
 from d2l_alexnet.runtime.devices import describe
+from d2l_alexnet.state import Training
+from d2l_alexnet.validation import check_fields, is_valid, parse_json
 
 SETTINGS = "args.json"
 MAY_CHANGE = ("num_epochs", "lr")  # fields of a recipe, when a run is resumed
+SAVED = ("seed", "explain_gap")  # options of a run that a resumed run keeps
+CHANNELS = "channels"  # version 0.1.0 wrote the data set's number of them into a recipe
+# Version 0.1.0 got these fields of a recipe later than the others, all at once.
+ADDED = {"data", "margin", "augment", "lr_since", "plateau", "dtype"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """What args.json holds besides options of the run."""
+
+    recipe: dict = dataclasses.field(default_factory=dict)
+    processes: int = limited(1, minimum=1)
+    device: str = ""
+    python: str = ""
+    numpy: str = ""
+    mxnet: str = ""
+    d2l_alexnet: str = ""
+
+
+RECIPE = [each for each in dataclasses.fields(Recipe) if each.name != "published"]
+
+
+def _options(*names: str) -> list[dataclasses.Field]:
+    return [each for each in dataclasses.fields(RunOptions) if each.name in names]
+
+
+CONTENTS = [*_options(*SAVED, "ctx", "num_workers"), *dataclasses.fields(Contents)]
+SETTINGS_OF_RUN = [each for each in (*RECIPE, *_options(*SAVED)) if each.name != "name"]
 
 
 def write_settings(
@@ -94,35 +125,38 @@ def read_settings(
     """
     path = Path(folder, SETTINGS)
     try:
-        settings = group.broadcast_object(lambda: json.loads(path.read_text()))
-        settings["recipe"].pop("channels", None)  # version 0.1.0 wrote it
-        recipe = Recipe(**settings["recipe"])
-        _check(recipe)
-        seed, explain_gap = int(settings["seed"]), bool(settings["explain_gap"])
+        settings = group.broadcast_object(lambda: parse_json(path.read_text()))
+        required = [each.name for each in CONTENTS if each.name != "processes"]  # it is newer
+        check_fields(settings, CONTENTS, required)
+        recipe = _read_recipe(settings["recipe"])
     except FileNotFoundError as error:
         raise InputError(f"{folder}: there is no run; {SETTINGS} is missing") from error
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: not the settings of a run ({error})") from error
     if recipe.name in RECIPES:
         recipe = dataclasses.replace(recipe, published=RECIPES[recipe.name].published)
-    return recipe, RunOptions(seed=seed, explain_gap=explain_gap)
+    return recipe, RunOptions(**{name: settings[name] for name in SAVED})
 
 
-def fixed(recipe: Recipe, seed: int) -> dict[str, Any]:
-    """Return the settings that a resumed run must keep. A checkpoint holds them."""
-    free = ("name", "published", "lr_since", *MAY_CHANGE)
-    kept = {k: v for k, v in dataclasses.asdict(recipe).items() if k not in free}
-    return dict(kept, seed=seed)
+def _read_recipe(values: dict[str, Any]) -> Recipe:
+    """Make a recipe of its JSON object."""
+    required = {each.name for each in RECIPE}
+    if values.keys().isdisjoint({*ADDED, CHANNELS}):
+        required -= ADDED
+    others = {name: value for name, value in values.items() if name != CHANNELS}
+    check_fields(others, RECIPE, sorted(required))
+    recipe = Recipe(**others)
+    check_recipe(recipe)
+    expected = DATA_SETS[recipe.data].channels
+    channels = values.get(CHANNELS, expected)
+    if not is_valid(channels, int, dict(minimum=expected, maximum=expected)):
+        raise InputError(
+            f"{CHANNELS} is {reprlib.repr(channels)}, but images of {recipe.data} have {expected}"
+        )
+    return recipe
 
 
-def _check(recipe: Recipe) -> None:
-    """Raise if a value does not have the type of its default, or a name is unknown."""
-    for name, default in vars(Recipe("")).items():
-        value: Any = getattr(recipe, name)
-        kind: Any = type(default)
-        if not isinstance(value, (int, float) if kind is float else kind):
-            raise TypeError(f"{name} is {value!r}")
-    if recipe.net not in NETS:
-        raise ValueError(f"there is no net {recipe.net!r}")
-    if recipe.data not in DATA_SETS:
-        raise ValueError(f"there is no data set {recipe.data!r}")
+def settings_of(training: Training) -> dict[str, Any]:
+    """Return all settings that decide what a run computes. A checkpoint holds them."""
+    values = dict(vars(training.recipe), seed=training.seed, explain_gap=training.explain_gap)
+    return {each.name: values[each.name] for each in SETTINGS_OF_RUN}

@@ -100,8 +100,9 @@ def alexnet_cifar10(cifar10, tmp_path_factory):
     for run, rates in (("", [0.1, 0.1, 0.01, 0.01]), ("-constant", [0.1] * 4)):
         losses = [1.5, 2.0, 1.25, 1.0] if 0.01 in rates else [1.5, 2.0, 2.25, 3e28]
         accuracies = dict(train_accuracy=0.5, valid_accuracy=0.4, test_accuracy=0.3)
+        others = dict(running_train_accuracy=0.4, seconds=48.0, images_per_second=1000.0)
         rows = [
-            dict(epoch=n, loss=loss, learning_rate=rate, **accuracies)
+            dict(epoch=n, loss=loss, learning_rate=rate, **accuracies, **others)
             for n, (loss, rate) in enumerate(zip(losses, rates), start=1)
         ]
         (folder / "results" / f"cifar10-alexnet{run}").mkdir(parents=True)

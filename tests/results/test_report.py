@@ -33,7 +33,8 @@ def make_run(folder, recipe, accuracies, seed=0, explain_gap=False):
     folder.mkdir(parents=True)
     options = RunOptions(seed=seed, explain_gap=explain_gap)
     write_settings(folder, recipe, options, [mx.cpu()], num_workers=2)
-    usual = dict(loss=1.25, running_train_accuracy=0.5, seconds=60.0)
+    usual = dict(loss=1.25, running_train_accuracy=0.5, learning_rate=0.01)
+    usual.update(seconds=60.0, images_per_second=1000.0)
     rows = [
         dict(usual, epoch=n, test_accuracy=accuracy) for n, accuracy in enumerate(accuracies, 1)
     ]

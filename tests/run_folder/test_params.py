@@ -17,6 +17,11 @@ def make_net(units=3):
     return net
 
 
+def without_checksum(path):
+    content = path.read_bytes()
+    return content[:8] + content[16:]
+
+
 @pytest.fixture
 def path(tmp_path):
     make_net().save_parameters(str(tmp_path / "net.params"))
@@ -41,14 +46,14 @@ def test_every_type_of_array_is_written_and_read_as_mxnet_does(tmp_path, dtype):
     assert (read["a"] == array.asnumpy()).all()
     assert read["a"].dtype == array.dtype
     write_params(tmp_path / "ours", read)
-    assert (tmp_path / "ours").read_bytes() == (tmp_path / "file").read_bytes()
+    assert without_checksum(tmp_path / "ours") == without_checksum(tmp_path / "file")
 
 
 def test_a_net_is_saved_as_mxnet_does(tmp_path):
     net = make_net()
     net.save_parameters(str(tmp_path / "mxnets"))
     save_params(net, tmp_path / "ours")
-    assert (tmp_path / "ours").read_bytes() == (tmp_path / "mxnets").read_bytes()
+    assert without_checksum(tmp_path / "ours") == without_checksum(tmp_path / "mxnets")
 
 
 def test_loading_gives_a_net_the_weights(path):
@@ -69,6 +74,41 @@ def test_a_full_disk_is_named_at_whichever_byte_it_is_full(tmp_path, no_room):
 def test_a_file_of_another_net_is_refused(path):
     with pytest.raises(InputError, match=r"0.weight should be of shape \(5, 4\), found \(3, 4\)$"):
         load_params(make_net(units=5), path, [mx.cpu()])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "int8"])
+def test_weights_of_another_type_are_refused(tmp_path, dtype):
+    net = make_net()
+    net.cast(dtype)
+    net.save_parameters(str(tmp_path / "net.params"))
+    with pytest.raises(InputError, match=f"0.weight should be of type float32, found {dtype}$"):
+        load_params(make_net(), tmp_path / "net.params", [mx.cpu()])
+
+
+def test_an_array_that_the_net_does_not_have_is_refused(path):
+    mx.nd.save(str(path), {**mx.nd.load(str(path)), "2.weight": mx.nd.ones((2, 2))})
+    with pytest.raises(InputError, match=f"^{path}: found '2.weight', which is unknown$"):
+        load_params(make_net(), path, [mx.cpu()])
+
+
+def test_negative_running_variances_are_refused(tmp_path):
+    net = gluon.nn.BatchNorm(in_channels=3)
+    net.initialize()
+    net.running_var.set_data(mx.nd.array([1, -1, 1]))
+    net.save_parameters(str(tmp_path / "net.params"))
+    with pytest.raises(InputError, match="net.params: running_var contains negative variances$"):
+        load_params(net, tmp_path / "net.params", [mx.cpu()])
+
+
+def test_a_saved_file_has_a_checksum_and_mxnet_reads_it(path):
+    net = make_net()
+    save_params(net, path)
+    for name, array in mx.nd.load(str(path)).items():
+        assert (net._collect_params_with_prefix()[name].data() == array).asnumpy().all()
+    raw = path.read_bytes()
+    path.write_bytes(raw[:66] + bytes([raw[66] ^ 1]) + raw[67:])  # one bit of a weight
+    with pytest.raises(InputError, match="not a valid .params file .wrong checksum.$"):
+        read_params(path)
 
 
 @pytest.mark.parametrize(
