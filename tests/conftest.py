@@ -21,11 +21,12 @@ from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.data.download import default_data_dir
 from d2l_alexnet.errors import InputError
 
-# Damaged files that tests/test_fuzz.py makes for each reader.
-for profile, max_examples in (("default", 200), ("long", 5_000)):
+# Mutated files that tests/run_folder/test_fuzz.py makes of each kind.
+for profile, max_examples in (("quick", 100), ("long", 10_000)):
     settings.register_profile(
         profile, max_examples=max_examples, deadline=None, derandomize=True, database=None
     )
+settings.load_profile("quick")
 
 
 def first_images(sets):
