@@ -1,13 +1,15 @@
 """docs/claims.md has every statement, and its numbers are those of the logs."""
 
+import json
 import re
+import statistics
 from pathlib import Path
 
 import pytest
 
 from d2l_alexnet import gap, nets, shapes
 from d2l_alexnet.history import read_history
-from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET, LECTURE
+from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET, LECTURE, LENET
 
 ROOT = Path(__file__).parents[1]
 VERDICTS = {"holds", "holds in part", "does not hold", "outside what can be run here", "open"}
@@ -35,6 +37,12 @@ def paragraphs():
 
 def run(name):
     return read_history(ROOT / "results" / name / "history.jsonl")
+
+
+def result(name):
+    """The rows of an experiment's file in results/."""
+    path = ROOT / "results" / name.replace("_", "-") / f"{name}.json"
+    return json.loads(path.read_text())["rows"]
 
 
 def points(row):
@@ -86,10 +94,28 @@ def the_fashion_mnist_lecture():
     (quick,) = run("quick-24000")
     images = LECTURE.num_epochs * LECTURE.train_size
     last = three(published[-1]["test_accuracy"])
+    lenet, alexnet, lectures = result("lenet_against_alexnet")
+    times = {row["name"]: statistics.median(row["seconds"]) for row in (lenet, alexnet)}
+    minutes = [seconds / 60 for seconds in lectures["seconds"]]
+    on_gpu, on_cpu = (
+        statistics.mean(row["seconds"] for row in recipe.published) for recipe in (LECTURE, LENET)
+    )
+    work = alexnet["multiply_adds"] / lenet["multiply_adds"]
     return dict(
         A1=[
             "sides {}, {}, {} and {}".format(*sides),
             f"{dense:,} of {total(trace):,} parameters ({100 * dense / total(trace):.0f} %)",
+        ],
+        A2=[
+            f"published log has {on_gpu:.1f} s on average",
+            f"LeNet takes {times['LeNet']:.1f} s and AlexNet {times['AlexNet']:,.0f} s",
+            "{:.0f} times as long ({:.0f} to {:.0f})".format(*alexnet["over_lenet"]),
+            f"with {on_cpu:.1f} s on average",
+            f"{work:,.0f} times the multiply-adds",
+        ],
+        A3=[
+            f"would take {statistics.median(minutes):.0f} min "
+            f"({min(minutes):.0f} to {max(minutes):.0f})"
         ],
         A5=[f"in {below[0]} of {len(ours)} epochs"],
         A6=[
