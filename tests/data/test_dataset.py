@@ -72,7 +72,7 @@ def test_without_from_picture_no_pictures_are_classified(trained):
 def test_random_changes_are_refused_where_images_are_not_cropped_at_random(trained, tmp_path):
     for change, message in ((dict(augment=True), "--augment"), (dict(margin=1), "a margin of 1")):
         recipe = replace(RECIPE, resize=68, **change)
-        with pytest.raises(InputError, match=f"^{message}: not with stripes; "):
+        with pytest.raises(InputError, match=f"^{message}: stripes has no random augmentation; "):
             train(recipe, num_workers=0, ctx="cpu", out=tmp_path / "run")
 
 
