@@ -624,3 +624,31 @@ def _bars(
     axes.set_xticks([])
     for side in ("top", "right", "bottom"):
         axes.spines[side].set_visible(False)
+
+
+def probabilities(values: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Draw the probabilities of all classes as bars, the most likely class on top.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        (classes,), 0…1.
+    classes : sequence of str
+        The names of the classes.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    order = np.argsort(-values, kind="stable")
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.barh([classes[i] for i in order], values[order], color=[RIGHT] + ["#BBBBBB"] * len(order))
+    for place, value in enumerate(values[order]):
+        axes.text(value, place, f" {value:.1%}", va="center")
+    axes.set_xlim(0, 1.15)
+    axes.set_xticks(np.linspace(0, 1, 6))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.invert_yaxis()
+    axes.set_title(f"{classes[order[0]]}: {values[order[0]]:.1%}")
+    return figure

@@ -400,3 +400,14 @@ def test_labels_of_live_curves_do_not_touch():
         text.get_color() == lines(figure.axes[1])[text.get_text().strip()].get_color()
         for text in figure.axes[1].texts
     )
+
+
+def test_probabilities_are_bars_the_most_likely_class_on_top():
+    values = np.array([0.1, 0.0, 0.7, 0.2])
+    figure = figures.probabilities(values, ["a", "b", "c", "d"])
+    texts_inside(figure)
+    (axes,) = figure.axes
+    assert [bar.get_width() for bar in axes.patches] == [0.7, 0.2, 0.1, 0.0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["c", "d", "a", "b"]
+    assert axes.yaxis_inverted()
+    assert axes.get_title() == "c: 70.0%"
