@@ -5,7 +5,10 @@ this makes large maps smaller but cannot make small maps larger. (Statements B3,
 64 × 64 pixels that map is 1 × 1 and is repeated 36 times. What do parameters, time and accuracy
 become with a pooling to 1 × 1? Which image sizes work?
 
-Result: not run yet. It takes about 25 minutes on one core.
+Result of the shapes: images of 63 pixels or more work. The last feature map is 1 × 1 at 63, 64 and
+70 pixels, 3 × 3 at 150 and 6 × 6 at 224. Without the copies the net has 20,344,650 parameters in
+place of 57,044,810. Time and accuracy: not run; this command runs them, in about 25 minutes on one
+core.
 
 Both nets are trained by the lecture's recipe in bfloat16, on the first 9,000 images for four
 epochs, which are 140 steps. 1,000 other training images are the validation images. Finished runs
