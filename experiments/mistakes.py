@@ -50,7 +50,8 @@ def main() -> None:
                 evaluations.append(evaluate(folder))
                 accuracy = evaluations[-1].correct / len(evaluations[-1].labels)
                 print(f"{data}, {changed.num_epochs} epochs, seed {seed}: accuracy {accuracy:.3f}")
-        found = [dict(data=data, nets=len(evaluations), **pair) for pair in pairs(evaluations)]
+        about = dict(data=data, epochs=changed.num_epochs, nets=len(evaluations))
+        found = [dict(about, **pair) for pair in pairs(evaluations)]
         for row in found[:SHOWN]:
             print("{data}: {pair} {count:.0f} ± {error:.0f}".format(**row))
         rows += found
