@@ -3,12 +3,15 @@
 Asked: the second lecture finds cats and dogs confused most often, then ships and airplanes, and
 frogs and cats. (Statement B13.) Which pairs are it, over several nets and all 10,000 test images?
 
-Result: not run yet. It takes about ten minutes on one core.
+Result, n = 1 net of each data set, one core of an AMD EPYC, about seven minutes: of CIFAR-10
+cat/dog 331 ± 18 images, automobile/truck 193 ± 14, bird/cat and bird/deer 158 ± 12, airplane/ship
+151 ± 12; cat/frog is eighth with 123 ± 11. Of Fashion-MNIST pullover/coat 409 ± 20, pullover/shirt
+380 ± 19. The spread of several seeds: not run. The log is in results/mistakes.
 
 A pair counts images of either class that are predicted as the other. The number is the mean over
 the nets. Its standard error is that of 10,000 images: the nets are tested on the same ones. No
-weights of the lecture's AlexNet are committed, so all nets of CIFAR-10 here are its ConvNet. Runs
-that are finished are skipped, and a run that was stopped is resumed.
+weights of the lecture's AlexNet are committed, so the net of CIFAR-10 is its ConvNet, after ten
+epochs. Finished runs are skipped, and a run that was stopped is resumed.
 """
 
 from __future__ import annotations

@@ -157,6 +157,9 @@ def the_cifar10_lecture():
     paths = (ROOT / "results").rglob("history.jsonl")  # the constant one begins as a copy
     every = [read_history(path) for path in paths if path.parent.name != "cifar10-alexnet-constant"]
     long = [[row["loss"] for row in history[:5]] for history in every if len(history) >= 5]
+    pairs = [row for row in result("mistakes") if row["data"] == "cifar10"]
+    confused = {row["pair"]: f"{row['count']:.0f} ± {row['error']:.0f}" for row in pairs}
+    places = [list(confused).index(pair) + 1 for pair in ("cat/dog", "airplane/ship", "cat/frog")]
     fell = [all(b < a for a, b in zip(first, first[1:])) for first in long]
     return dict(
         B1=["Krizhevsky et al. 2012, section 3.5"],
@@ -194,6 +197,12 @@ def the_cifar10_lecture():
             f"test accuracy {augmented['test_accuracy']:.3f} instead of "
             f"{ends[0]['test_accuracy']:.3f}",
             "dropout than 0.5",
+        ],
+        B13=[
+            f"{confused['cat/dog']} of 10,000 test images",
+            f"airplane/ship {confused['airplane/ship']}, cat/frog {confused['cat/frog']}",
+            f"places {places[0]}, {places[1]} and {places[2]} of {len(confused)} pairs",
+            f"after {pairs[0]['epochs']} epochs",
         ],
         B14=[
             f"validation accuracy {convnet[-1]['valid_accuracy']:.3f} against "
