@@ -134,20 +134,22 @@ LECTURE = Recipe(
     ),
 )
 
-# The same layers and images in some minutes on two CPU cores: one epoch of 4,800 images, and
-# settings with which a short run learns. Initial weights for ReLUs (He et al., 2015). Small
-# batches. Adam, which averages squared gradients over 50 steps, as there are only 300 in all. No
-# dropout: no image is seen twice, so none can be memorised.
+# The same layers and images in a minute or two on two CPU cores. What is different:
+# - one epoch of 4,480 images, in batches of 32: 140 steps;
+# - no dropout: no image is seen twice, so none can be memorised;
+# - initial weights for ReLUs (He et al., 2015), so that the first steps already learn;
+# - Adam, with averages over the last 5 gradients and 50 squared gradients, as the steps are few;
+# - a learning rate that rises for a tenth of the steps, then falls to 0.
 QUICK = Recipe(
     name="quick",
     dropout=0.0,
-    train_size=4_800,
-    batch_size=16,
+    train_size=4_480,
+    batch_size=32,
     num_epochs=1,
     initializer_params=dict(rnd_type="gaussian", factor_type="in", magnitude=2),
     optimizer="adam",
-    optimizer_params=dict(beta2=0.98),
-    lr=0.0005,
+    optimizer_params=dict(beta1=0.8, beta2=0.98),
+    lr=0.0003,
     warmup_steps=20,
     decay=True,
 )

@@ -36,8 +36,8 @@ from d2l_alexnet.state import Training
 from d2l_alexnet.validation import check_fields
 
 EPILOG = """Recipes. lecture: five epochs of 60,000 images, as published; an epoch takes 17 s on the
-lecture's GPU, and 15 minutes or more on two CPU cores. quick: one epoch of 4,800 images; it takes
-some minutes on two cores. lenet: five epochs of LeNet, some seconds each. cifar10-alexnet,
+lecture's GPU, and 15 minutes or more on two CPU cores. quick: one epoch of 4,480 images; it takes
+a minute or two on two cores. lenet: five epochs of LeNet, some seconds each. cifar10-alexnet,
 cifar10-convnet: the nets of the second lecture, 200 and 50 epochs. Every run measures its first
 batches and prints how long an epoch takes."""
 

@@ -1,4 +1,6 @@
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import mxnet as mx
 import numpy as np
@@ -187,3 +189,12 @@ def test_a_run_in_float32_names_the_flag_and_its_measured_gain(small_data, tmp_p
     train(replace(SMALL, dtype="float32", num_epochs=1), out=tmp_path, **QUIETLY)
     said = capsys.readouterr().out
     assert ("--dtype bfloat16" in said) == (not why_no_bfloat16())
+
+
+@pytest.mark.parametrize("recipe", precision.SPEEDUP)
+def test_the_speedup_that_a_run_announces_is_the_measured_one(recipe):
+    name = "training" if recipe == "lecture" else f"training-{recipe}"
+    log = Path(__file__).parents[1] / "results" / "benchmarks" / f"{name}.json"
+    figures = json.loads(log.read_text())["images_per_second"]
+    ratios = np.divide(figures["ours, bfloat16"], figures["ours"])
+    assert precision.SPEEDUP[recipe] == pytest.approx(np.median(ratios), abs=0.06)
