@@ -29,11 +29,12 @@ BEGIN = "<!-- written by python results/report.py -->"
 END = "<!-- until here -->"
 NOT_RUN = "not run"
 AFTER_CUT = 15  # epochs that are compared from the first cut of the learning rate on
+FORMATS = ("float32", "bfloat16")
 OTHER_RATE = "different learning rate"
 REACHING = (
     "Training to reach the lecture's first and last test accuracy: number of images and "
-    "minutes. The minutes are calculated: the number of images times the time per image that "
-    "`python benchmarks/scaling.py` measured with the recipe's batch size."
+    "minutes. The minutes are calculated: the number of images divided by the images/s that "
+    "`python benchmarks/step.py training` measured with the recipe's batch size and format."
 )
 SPEED = (
     "Speed of ours in images/s, and how many times as fast it is as others: medians, and for "
@@ -299,39 +300,76 @@ def spread_table(recipe: Recipe, all_runs: Iterable[Run]) -> str:
 def reach_table(all_runs: Sequence[Run], benchmarks: str | Path) -> str:
     """Write a table: training until the lecture's first and last test accuracy is reached.
 
-    Numbers of images come from the runs' logs. Minutes are calculated from the time per image that
-    benchmarks/scaling.py measured, because other programs ran at the same time as some of the runs.
+    Numbers of images come from the runs' logs. Minutes are calculated from the speeds that
+    benchmarks/step.py measured, because other programs ran at the same time as some of the runs.
     """
-    times, rows = times_per_image(benchmarks), []
+    ways = [replace(recipe, dtype=dtype) for recipe in (LECTURE, QUICK) for dtype in FORMATS]
+    rows = []
     for target in (LECTURE.published[0], LECTURE.published[-1]):
         accuracy = target["test_accuracy"]
-        cells = [_reached(all_runs, name, accuracy, times) for name in ("lecture", "quick")]
+        cells = [_reached(all_runs, way, accuracy, benchmarks) for way in ways]
         rows.append([f"{accuracy:.3f}", *cells])
-    return table(["test accuracy", "`lecture`", "`quick`"], rows)
+    return table(["test accuracy", *(f"`{way.name}`, {way.dtype}" for way in ways)], rows)
 
 
-def times_per_image(benchmarks: str | Path) -> dict[str, Any]:
-    """Read what benchmarks/scaling.py measured for each batch size; nothing if it was not run."""
-    path = Path(benchmarks, "scaling.json")
-    return read_benchmark(path)["batch_size"] if path.exists() else {}
+def training_speed(benchmarks: str | Path, recipe: Recipe) -> float | None:
+    """Read a recipe's training speed from a benchmark, in images/s; None if it was not run."""
+    name = "training" if recipe.name == LECTURE.name else f"training-{recipe.name}"
+    path = Path(benchmarks, f"{name}.json")
+    rates = read_benchmark(path)["images_per_second"] if path.exists() else {}
+    ours = "ours" if recipe.dtype == "float32" else f"ours, {recipe.dtype}"
+    return statistics.median(rates[ours]) if ours in rates else None
 
 
-def _reached(all_runs: Sequence[Run], name: str, accuracy: float, times: dict[str, Any]) -> str:
-    """Write the smallest number of images with which a recipe reached an accuracy, and minutes."""
-    tested = [
-        (row["epoch"] * run.recipe.train_size, row["test_accuracy"])
-        for run in of_recipe(all_runs, RECIPES[name], "train_size", "num_epochs")
-        for row in run.history
-    ]
-    enough = [(images, reached) for images, reached in tested if reached >= accuracy]
+def _reached(
+    all_runs: Sequence[Run], recipe: Recipe, accuracy: float, benchmarks: str | Path
+) -> str:
+    """Write the smallest number of images with which all seeds reached an accuracy, and minutes."""
+    tested: dict[int, list[float]] = {}
+    for run in of_recipe(all_runs, recipe, "train_size", "num_epochs"):
+        for row in run.history:
+            images = row["epoch"] * run.recipe.train_size
+            tested.setdefault(images, []).append(row["test_accuracy"])
+    means = {images: statistics.mean(values) for images, values in tested.items()}
+    enough = [images for images, mean in means.items() if mean >= accuracy]
     if not enough:
-        return f"not reached: {max(r for _, r in tested):.3f}" if tested else NOT_RUN
-    images, reached = min(enough)
-    text = f"{images:,} images: {reached:.3f}"
-    measured = times.get(str(RECIPES[name].batch_size))
-    if measured:
-        text += f", {_minutes(images, measured):.1f} min"
-    return text
+        return f"not reached: {max(means.values()):.3f}" if means else NOT_RUN
+    images = min(enough)
+    text = f"{images:,} images: {means[images]:.3f} ({_seeds(len(tested[images]))})"
+    speed = training_speed(benchmarks, recipe)
+    return f"{text}, {images / speed / 60:.1f} min" if speed else text
+
+
+def _seeds(number: int) -> str:
+    """Write a number of seeds."""
+    return f"{number} seed{'s' * (number > 1)}"
+
+
+def format_table(all_runs: Sequence[Run]) -> str:
+    """Write a table: test accuracy in float32 and in bfloat16, with the same seeds.
+
+    The standard error is of the mean of the differences, one for each seed.
+    """
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    for single in all_runs:
+        for half in of_recipe(all_runs, replace(single.recipe, dtype="bfloat16")):
+            if half is not single and half.options.seed == single.options.seed:
+                name = single.name.rpartition(", seed")[0]
+                last = [run.history[-1]["test_accuracy"] for run in (single, half)]
+                pairs.setdefault(name, []).append((last[0], last[1]))
+    rows = [[name, len(both), *_differences(*zip(*both))] for name, both in pairs.items()]
+    return table(["recipe", "seeds", *FORMATS, "bfloat16 minus float32"], rows) if rows else ""
+
+
+def _differences(single: Sequence[float], half: Sequence[float]) -> list[str]:
+    """Write the means in both formats with their ranges, and the mean difference."""
+    differences = [b - a for a, b in zip(single, half)]
+    text = f"{statistics.mean(differences):+.4f}"
+    if len(differences) > 1:
+        error = statistics.stdev(differences) / math.sqrt(len(differences))
+        text += f" ± {error:.4f} (standard error)"
+    cells = [f"{statistics.mean(x):.4f} ({min(x):.4f} to {max(x):.4f})" for x in (single, half)]
+    return [*cells, text]
 
 
 def read_benchmark(path: Path) -> dict[str, Any]:
@@ -406,33 +444,27 @@ def summary(results: str | Path) -> str:
         ours = of_recipe(all_runs, RECIPES[name], "dtype")
         rows.append([title, *_headline(RECIPES[name], ours), _log(ours)])
     head = ["run", "training images", "test accuracy, *published*", "ours", "log"]
-    times = times_per_image(Path(results, "benchmarks"))
-    parts = [expectation(of_recipe(all_runs, QUICK, "dtype"), times), table(head, rows)]
+    parts = [expectation(all_runs, Path(results, "benchmarks")), table(head, rows)]
     return "\n\n".join(part for part in parts if part)
 
 
-def expectation(ours: Sequence[Run], times: dict[str, Any]) -> str:
+def expectation(all_runs: Sequence[Run], benchmarks: str | Path) -> str:
     """Say how long ``make train`` and the lecture's recipe take, and the last line to expect."""
-    if not ours:
-        return ""
-    run, row = ours[0], ours[0].history[-1]
-    measured = times.get(str(LECTURE.batch_size))
-    lecture = ""
-    if measured:
-        images = LECTURE.train_size * LECTURE.num_epochs
-        lecture = (
-            f" The lecture's own five epochs take about {_minutes(images, measured):.0f} minutes."
-        )
-    return (
-        f"After the installation, `make train` took {row['seconds'] / 60:.1f} minutes on "
-        f"{run.settings['device']}, in {run.recipe.dtype}.{lecture} Last line of `make train`:\n"
-        f"`{lecture_line(row)}`"
-    )
-
-
-def _minutes(images: int, measured: dict[str, Any]) -> float:
-    """Calculate the minutes of training from the measured time per image."""
-    return images * statistics.median(measured["milliseconds_per_image"]) / 60_000
+    lines, lecture = [], []
+    for dtype in reversed(FORMATS):
+        for run in of_recipe(all_runs, replace(QUICK, dtype=dtype))[:1]:
+            row = run.history[-1]
+            lines.append(
+                f"After the installation, `make train` took {row['seconds'] / 60:.1f} minutes on "
+                f"{run.settings['device']}, in {dtype}. Its last line:\n`{lecture_line(row)}`"
+            )
+        speed = training_speed(benchmarks, replace(LECTURE, dtype=dtype))
+        if speed:
+            minutes = LECTURE.train_size * LECTURE.num_epochs / speed / 60
+            lecture.append(f"{minutes:.0f} minutes in {dtype}")
+    if lecture:
+        lines.append(f"The lecture's own five epochs take about {', '.join(lecture)}.")
+    return "\n\n".join(lines)
 
 
 def _headline(recipe: Recipe, ours: Sequence[Run]) -> list[str]:
@@ -468,6 +500,7 @@ def details(results: str | Path) -> str:
             parts.append(f"**{recipe.name}**: {NOT_RUN}.")
     parts.append(spread_table(LENET, [*all_runs, *read_runs(Path(results, LENET.name))]))
     parts += ["## All runs", run_table(all_runs, "../results/"), seeds(all_runs)]
+    parts += ["## Does bfloat16 learn the same?", format_table(all_runs)]
     benchmarks = Path(results, "benchmarks")
     parts += ["## Training until an accuracy is reached", REACHING]
     parts.append(reach_table(all_runs, benchmarks))
