@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from kill_and_resume import result
 from mxnet import autograd
+from mxnet.gluon import nn
 
 from d2l_alexnet import evaluate, precision
 from d2l_alexnet.build import build_net, initialize, input_shape
@@ -58,6 +59,27 @@ def test_outputs_and_gradients_are_float32_and_near_those_of_float32(recipe):
     exact, rounded = (np.concatenate([each.ravel() for each in all_]) for all_ in gradients)
     assert exact.dtype == rounded.dtype == np.float32
     assert np.linalg.norm(exact - rounded) < 0.2 * np.linalg.norm(exact)
+
+
+@needs_bfloat16
+def test_a_relu_after_its_pooling_gives_the_bits_of_one_before():
+    X = mx.nd.random.normal(shape=(2, 3, 15, 15))
+    results = []
+    for layers in (
+        [nn.Conv2D(16, 3, in_channels=3, activation="relu"), nn.MaxPool2D(3, 2)],
+        [nn.Conv2D(16, 3, in_channels=3), nn.LeakyReLU(0), nn.MaxPool2D(3, 2)],
+    ):
+        net = precision.BFloat16Sequential()
+        net.add(*layers)
+        mx.random.seed(1)
+        net.initialize(mx.init.Xavier())
+        with autograd.record():
+            output = net(X)
+        output.backward()
+        gradients = [p.grad() for p in net.collect_params().values()]
+        results.append([each.asnumpy() for each in (output, *gradients)])
+    assert results[0][0].any()
+    assert all(map(np.array_equal, *results))
 
 
 @needs_bfloat16
