@@ -168,7 +168,7 @@ def test_examples_in_python_are_python_and_import_what_exists():
 
 @pytest.mark.parametrize("log", ["evaluate.txt", "images.txt"])
 def test_what_is_quoted_from_a_log_is_in_the_log(log):
-    lines = (ROOT / "results/quick-seed1" / log).read_text("utf-8").splitlines()
+    lines = (ROOT / "results/quick-batch16" / log).read_text("utf-8").splitlines()
     start = "test accuracy" if log == "evaluate.txt" else "$ python -m d2l_alexnet.evaluate RUN"
     (quoted,) = [block for _, block in blocks("docs/commands.md") if block.startswith(start)]
     quoted = [line for line in quoted.splitlines() if not line.startswith("$")]
