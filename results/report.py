@@ -368,7 +368,10 @@ def _differences(single: Sequence[float], half: Sequence[float]) -> list[str]:
     if len(differences) > 1:
         error = statistics.stdev(differences) / math.sqrt(len(differences))
         text += f" ± {error:.4f} (standard error)"
-    cells = [f"{statistics.mean(x):.4f} ({min(x):.4f} to {max(x):.4f})" for x in (single, half)]
+    cells = []
+    for values in (single, half):
+        limits = f" ({min(values):.4f} to {max(values):.4f})" if len(values) > 1 else ""
+        cells.append(f"{statistics.mean(values):.4f}{limits}")
     return [*cells, text]
 
 
@@ -475,7 +478,7 @@ def _headline(recipe: Recipe, ours: Sequence[Run]) -> list[str]:
     last = [run.history[-1]["test_accuracy"] for run in ours if not run.unfinished]
     if len(last) > 1:
         limits = f"{min(last):.3f} to {max(last):.3f}"
-        return [*cells, f"{statistics.median(last):.3f} ({limits}, {len(last)} seeds)"]
+        return [*cells, f"{statistics.median(last):.3f} ({limits}, {len(last)} runs)"]
     if last:
         return [*cells, f"{last[0]:.3f}"]
     return [

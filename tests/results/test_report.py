@@ -111,7 +111,7 @@ def test_the_short_table_says_how_far_a_run_is_and_how_far_its_seeds_lie_apart(t
     rows = [line.split(" | ") for line in said.splitlines() if line.startswith("| AlexNet")]
     assert [row[2:4] for row in rows] == [
         ["0.867", "not run"],
-        ["", "0.810 (0.800 to 0.830, 3 seeds)"],
+        ["", "0.810 (0.800 to 0.830, 3 runs)"],
         ["0.752", "0.720 after 2 of 200 epochs"],
     ]
 
