@@ -453,21 +453,22 @@ def summary(results: str | Path) -> str:
 
 def expectation(all_runs: Sequence[Run], benchmarks: str | Path) -> str:
     """Say how long ``make train`` and the lecture's recipe take, and the last line to expect."""
-    lines, lecture = [], []
+    took, lecture, runs = [], [], []
     for dtype in reversed(FORMATS):
         for run in of_recipe(all_runs, replace(QUICK, dtype=dtype))[:1]:
-            row = run.history[-1]
-            lines.append(
-                f"After the installation, `make train` took {row['seconds'] / 60:.1f} minutes on "
-                f"{run.settings['device']}, in {dtype}. Its last line:\n`{lecture_line(row)}`"
-            )
+            took.append(f"{run.history[-1]['seconds'] / 60:.1f} minutes in {dtype}")
+            runs.append(run)
         speed = training_speed(benchmarks, replace(LECTURE, dtype=dtype))
         if speed:
             minutes = LECTURE.train_size * LECTURE.num_epochs / speed / 60
             lecture.append(f"{minutes:.0f} minutes in {dtype}")
+    if not runs:
+        return ""
+    said = f"On {runs[0].settings['device']}, `make train` took {', '.join(took)}, after the "
+    said += "installation."
     if lecture:
-        lines.append(f"The lecture's own five epochs take about {', '.join(lecture)}.")
-    return "\n\n".join(lines)
+        said += f" The lecture's own five epochs take about {', '.join(lecture)}."
+    return f"{said} Last line of `make train`:\n`{lecture_line(runs[0].history[-1])}`"
 
 
 def _headline(recipe: Recipe, ours: Sequence[Run]) -> list[str]:
