@@ -8,6 +8,7 @@ weights, so no such command is ever sent. This server refuses it.
 from __future__ import annotations
 
 import ctypes
+import signal
 from typing import Sequence
 
 from mxnet.base import _LIB, check_call
@@ -33,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     description = "Run the scheduler or a server of a distributed run; DMLC_ROLE chooses which."
     cli.Parser("distributed.server", description).parse_args(argv)
     rendezvous.prepare("scheduler", "server")
+    # Slurm and Kubernetes send it to all processes, and then the first worker saves the run. It
+    # needs the servers for that.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     kvstore = create("dist")
     check_call(_LIB.MXKVStoreRunServer(kvstore.handle, CONTROLLER(refuse), None))
 

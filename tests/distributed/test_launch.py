@@ -10,16 +10,25 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import mxnet as mx
 import numpy as np
 import pytest
-from kill_and_resume import result, write_small_run
+from kill_and_resume import result
+from small_runs import (
+    HOSTS,
+    MARK,
+    RUN,
+    SETTINGS,
+    SMALL,
+    assert_nothing_is_left,
+    processes_of,
+    read_until,
+)
 
 import d2l_alexnet
-from d2l_alexnet.distributed import launch, process_group, rendezvous
+from d2l_alexnet.distributed import launch, process_group
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.evaluate import evaluate
 from d2l_alexnet.history import read_history
@@ -27,27 +36,6 @@ from d2l_alexnet.runtime.cores import usable_cores
 
 pytestmark = pytest.mark.slow
 
-# The lecture's net, a net that takes steps of milliseconds, and a net with batch normalization.
-# Without dropout, because each worker has its own random numbers. With momentum, because a resumed
-# run needs it.
-NETS = """
-from dataclasses import replace
-import mxnet as mx
-from mxnet.gluon import nn
-from d2l_alexnet import nets, recipes
-
-def small_net(num_classes, dropout):
-    with mx.name.NameManager():
-        net = nn.HybridSequential()
-        net.add(nn.Conv2D(8, kernel_size=5, strides=2, activation="relu"), nn.Dense(num_classes))
-    return net
-
-nets.NETS["small"] = small_net
-new = dict(dropout=0.0, optimizer_params=dict(momentum=0.9))
-recipes.RECIPES["lecture"] = replace(recipes.LECTURE, **new)
-recipes.RECIPES["quick"] = replace(recipes.LECTURE, net="small", **new)
-recipes.RECIPES["normalized"] = replace(recipes.LECTURE, net="convnet_cifar10", **new)
-"""
 # The first worker does not go past its second step before it is signalled.
 UNTIL_SIGNALLED = """
 import time
@@ -60,26 +48,15 @@ def wait(self, training, on_batch_end=Checkpointer.on_batch_end):
 
 Checkpointer.on_batch_end = wait
 """
-RUN = "cli.run(train.main)"
 LAUNCH = """
 from d2l_alexnet import cli
 from d2l_alexnet.distributed import launch
 launch.TRAIN = {code}
 cli.run(launch.main)
 """
-SETTINGS = ["--epochs", 2, "--batch-size", 24, "--num-workers", 1]
-SMALL = ["--recipe", "quick", "--resize", 28, *SETTINGS]
 NORMALIZED = ["--recipe", "normalized", "--resize", 32, *SETTINGS]
 ALEXNET = ["--recipe", "lecture", "--resize", 67, "--train-size", 48, *SETTINGS, "--epochs", 1]
 ONE_THREAD = dict(OMP_NUM_THREADS="1")  # another number may round otherwise
-MARK = "PS_TEST"  # in the environment of all processes of a launch; the launcher sends it over ssh
-
-
-@pytest.fixture(scope="module")
-def small_run(tmp_path_factory, fashion_mnist):
-    """Write the code of a run with 96 training images and 70 test images."""
-    code = write_small_run(tmp_path_factory.mktemp("small"))
-    return code.replace(RUN, NETS + RUN)
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +76,6 @@ def one_process(small_run, tmp_path_factory):
         )
     assert [process.wait() for process in processes] == [0, 0, 0]
     return folders
-
-
-@pytest.fixture
-def mark(tmp_path):
-    """What the processes of this test have in their environment, and no others."""
-    return str(tmp_path)
 
 
 @pytest.fixture
@@ -131,38 +102,6 @@ def assert_close(folder, expected):
     )
     for row, expected_row in zip(rows, expected_rows):
         assert row == pytest.approx(expected_row, abs=0.02)  # one image in 70 on the edge
-
-
-def processes_of(mark):
-    """Find the processes of a test's distributed runs: role and number → ids."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            pairs = (pair.partition("=") for pair in path.read_text().split("\0"))
-            variables = {name: value for name, _, value in pairs}
-            state = (path.parent / "stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:  # it has just ended, or is another user's
-            continue
-        if variables.get(MARK) == mark and rendezvous.ROLE in variables and state != "Z":
-            name = variables[rendezvous.ROLE] + variables.get(rendezvous.RANK, "")
-            found.setdefault(name, []).append(int(path.parent.name))
-    return found
-
-
-def read_until(process, text):
-    said = ""
-    for line in process.stdout:
-        said += line
-        if text in line:
-            return said
-    raise AssertionError(said)
-
-
-def assert_nothing_is_left(mark):
-    deadline = time.monotonic() + 300
-    while processes_of(mark):
-        assert time.monotonic() < deadline, processes_of(mark)
-        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(("workers", "servers"), [(2, 2), (3, 1)])
@@ -205,6 +144,8 @@ def test_ctrl_c_saves_the_run_and_it_can_be_resumed(
     waiting = small_run.replace(RUN, UNTIL_SIGNALLED + RUN)
     process = start("--", *NORMALIZED, "--out", tmp_path / "run", code=waiting)
     read_until(process, "Run folder: ")
+    for name in ("scheduler", "server"):  # as Slurm and Kubernetes do
+        os.kill(min(processes_of(mark)[name]), signal.SIGTERM)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=300)[0]
     assert process.returncode == 130, said
@@ -219,30 +160,6 @@ def test_ctrl_c_saves_the_run_and_it_can_be_resumed(
     evaluation = evaluate(tmp_path / "run", ctx="cpu", num_workers=0)
     *_, row = read_history(tmp_path / "run" / "history.jsonl")
     assert evaluation.correct / len(evaluation.labels) == row["test_accuracy"]
-
-
-HOSTS = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]  # the namespaces have no other link
-
-
-@pytest.fixture
-def namespaces():
-    """Make three network namespaces with a link to a bridge in the first; give their names."""
-    names = [f"d2l-{os.getpid()}-{letter}" for letter in "abc"]
-    first, *others = names
-    setup = [*(f"ip netns add {name}" for name in names), f"ip -n {first} link add net type bridge"]
-    for name in others:
-        setup.append(f"ip -n {first} link add to-{name[-1]} type veth peer name net netns {name}")
-        setup.append(f"ip -n {first} link set to-{name[-1]} master net up")
-    for name, host in zip(names, HOSTS):
-        setup.append(f"ip -n {name} addr add {host}/24 dev net")
-        setup += [f"ip -n {name} link set {link} up" for link in ("lo", "net")]
-    try:
-        if not shutil.which("ip") or any(os.system(f"{line} 2>/dev/null") for line in setup):
-            pytest.skip("this machine does not let us make network namespaces")
-        yield names
-    finally:
-        for name in names:
-            os.system(f"ip netns del {name} 2>/dev/null")
 
 
 @pytest.fixture
@@ -394,6 +311,31 @@ def test_a_host_that_cannot_start_a_process_is_named(openssh, start_there, mark,
     }[wrong]
     assert re.search(why, reason)
     assert re.match(rf"d2l_alexnet: \S+( \d)? on 192.0.2.\d ended with exit status {status}", last)
+    assert not (tmp_path / "run").exists()
+    assert_nothing_is_left(mark)
+
+
+# The version of the package on the second worker's host.
+OLDER = """
+import os
+import d2l_alexnet
+if os.environ["DMLC_RANK"] == "1":
+    d2l_alexnet.__version__ = "0.0.9"
+"""
+
+
+def test_another_version_over_ssh_ends_the_run(openssh, start_there, small_run, mark, tmp_path):
+    code = small_run.replace(RUN, OLDER + RUN)
+    process = start_there(openssh, 2, "--", *SMALL, "--out", tmp_path / "run", code=code)
+    said = process.communicate(timeout=300)[0]
+    print(said)
+    assert process.returncode == 2, said
+    line, last = said.splitlines()
+    differs = f"'0.0.9' on {platform.node()} (worker 1), but '{d2l_alexnet.__version__}' on "
+    assert line.startswith(f"[worker 1] d2l_alexnet: d2l_alexnet is {differs}")
+    assert last == (
+        f"d2l_alexnet: worker 1 on {HOSTS[1]} ended with exit status 2; all others were ended"
+    )
     assert not (tmp_path / "run").exists()
     assert_nothing_is_left(mark)
 
@@ -573,7 +515,7 @@ def test_until_the_scheduler_listens_at_its_port_no_other_program_does():
 def test_when_more_machines_pay_is_calculated():
     benchmark = Path(__file__).parents[2] / "benchmarks" / "distributed.py"
     table = subprocess.run([sys.executable, benchmark, "--table"], capture_output=True, text=True)
-    assert table.stdout.count("\n") == 2 + 6, table.stderr
+    assert table.stdout.count("\n| 2 CPU cores | ") == 3, table.stderr
     # Alone 128 / (60,000 / 16.6) = 35 ms; with two, half of that and 187 MB / 1.25 GB/s = 150 ms.
     assert "\n| the lecture's GPU | 10 Gbit/s | 0.21 | " in table.stdout
 
