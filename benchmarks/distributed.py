@@ -4,8 +4,6 @@
 and counts all bytes there. So nothing else may use it. As root, you can give the benchmark an
 interface of its own:
 ``unshare --net sh -c 'ip link set lo up && python benchmarks/distributed.py'``.
-``--table`` measures nothing. It calculates when more machines pay, from the net's size and the
-speed of one process in results/benchmarks/training.json.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+import unittest.mock
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +30,10 @@ import mxnet as mx
 from d2l_alexnet.distributed.process_group import join
 from d2l_alexnet.loop import train_batch
 from d2l_alexnet.options import DistributedOptions
-from d2l_alexnet.recipes import LECTURE
 from d2l_alexnet.state import Training
 
 SHAPES = ((1, 1), (2, 1), (2, 2), (4, 2))  # workers and servers
 WARM_UP = 3  # steps
-PARAMETERS = 46_764_746
-BYTES = 4 * PARAMETERS  # of all gradients, float32
-LINKS = {"1 Gbit/s": 125e6, "10 Gbit/s": 1.25e9, "100 Gbit/s": 12.5e9}  # bytes/s each way
-MACHINES = (2, 4, 8)
 LAUNCH = """
 from d2l_alexnet.distributed import launch
 launch.TRAIN = {train}
@@ -57,8 +51,10 @@ def work(args: argparse.Namespace) -> None:
         before, start = loopback_bytes(), time.perf_counter()
         take_steps(training, batch, args.steps)
         seconds, sent = time.perf_counter() - start, loopback_bytes() - before
+        early = [sent_while_computing(training, batch) for _ in range(args.steps)]
+        figures = dict(seconds=seconds / args.steps, bytes=sent / args.steps)
         if group.is_main:
-            print(json.dumps(dict(seconds=seconds / args.steps, bytes=sent / args.steps)))
+            print(json.dumps(dict(figures, bytes_while_computing=statistics.mean(early))))
 
 
 def take_steps(training: Training, batch: tuple[Any, Any], number: int) -> None:
@@ -68,6 +64,27 @@ def take_steps(training: Training, batch: tuple[Any, Any], number: int) -> None:
         training.state.steps += 1
     mx.nd.waitall()
     training.group.all_reduce(mx.nd.zeros(1)).wait_to_read()
+
+
+def sent_while_computing(training: Training, batch: tuple[Any, Any]) -> int:
+    """Take a step; count the bytes that are sent before its last gradient is computed.
+
+    The backward pass ends with the first layer. MXNet sends the gradients of a layer as soon as
+    they are computed and the network is free.
+    """
+    trainer, weight = training.trainer, next(iter(training.net.collect_params().values()))
+    counts = []
+
+    def step(size: int, step: Any = trainer.step) -> None:
+        before = loopback_bytes()
+        computed = weight.grad().reshape(-1)[:1].copy()  # before the sum overwrites it
+        step(size)
+        computed.wait_to_read()
+        counts.append(loopback_bytes() - before)
+
+    with unittest.mock.patch.object(trainer, "step", step):
+        take_steps(training, batch, 1)
+    return counts[0]
 
 
 def loopback_bytes() -> int:
@@ -107,62 +124,23 @@ def compare(args: argparse.Namespace) -> dict[str, list]:
         print(f"round {number + 1} of {args.rounds}", file=sys.stderr, flush=True)
     for name, rounds in measured.items():
         megabytes = statistics.median(each["bytes"] for each in rounds) / 1e6
+        early = statistics.median(each["bytes_while_computing"] for each in rounds) / 1e6
         seconds = harness.written([each["seconds"] for each in rounds], 2)
-        print(f"{name:20}  {megabytes:6.0f} MB per step  {seconds} s per step", flush=True)
+        print(
+            f"{name:20}  {megabytes:6.0f} MB per step, {early:4.0f} of them while computing  "
+            f"{seconds} s per step",
+            flush=True,
+        )
     return measured
 
 
-def table() -> None:
-    """Calculate when more machines pay, each with a worker and a server, and print it.
-
-    The gradients have BYTES bytes. Each of n machines sends its gradients to the other servers,
-    and the sums on its own server to the other workers: 2 (n - 1) / n × BYTES in each direction.
-    The calculation assumes that computing and sending do not overlap, and that only the link limits
-    the speed of sending.
-    """
-    path = Path(__file__).parents[1] / "results/benchmarks/training.json"
-    measured = json.loads(path.read_text())["images_per_second"]["ours"]
-    published = min(row["seconds"] for row in LECTURE.published)
-    rates = {
-        "2 CPU cores": statistics.median(measured),
-        "the lecture's GPU": LECTURE.train_size / published,
-    }
-    head = ["one machine", "link", *(f"{n} machines" for n in MACHINES), "pays above a batch of"]
-    print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
-    for device, rate in rates.items():
-        for link, speed in LINKS.items():
-            cells = [f"{speed_up(n, rate, speed):.2f}" for n in MACHINES]
-            print(f"| {device} | {link} | {' | '.join(cells)} | {2 * BYTES * rate / speed:,.0f} |")
-
-
-def speed_up(
-    machines: int, rate: float, link: float, batch_size: int = LECTURE.batch_size
-) -> float:
-    """Calculate how many times as fast as one machine several machines are.
-
-    Parameters
-    ----------
-    machines : int
-    rate : float
-        Images/s of one machine.
-    link : float
-        Bytes/s of one machine's link, in each direction.
-    batch_size : int
-        Images in the batch of all machines together.
-    """
-    alone = batch_size / rate  # seconds
-    sending = 2 * (machines - 1) / machines * BYTES / link
-    return alone / (alone / machines + sending)
-
-
 def main() -> None:
-    """Measure, print and write; or calculate and print; or be one of the workers."""
+    """Measure, print and write; or be one of the workers."""
     parser = harness.make_parser(__doc__.splitlines()[0], rounds=5)
     parser.add_argument("--batch-size", type=int, default=128, help="of all workers together")
     parser.add_argument("--resize", type=int, default=224)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--steps", type=int, default=5, help="in one measurement")
-    parser.add_argument("--table", action="store_true", help="calculate when more machines pay")
     parser.add_argument(
         "--work", action="store_true", help="be a worker; for this script's own use"
     )
@@ -171,8 +149,6 @@ def main() -> None:
     args = parser.parse_args()
     if args.work:
         work(args)
-    elif args.table:
-        table()
     else:
         harness.write(args.out, settings=vars(args), measured=compare(args))
 

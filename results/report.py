@@ -2,7 +2,7 @@
 
 The tables compare the runs and benchmarks whose logs are in results/ with the published results.
 They replace the text between two marks in each file: a short table in README.md, all tables in
-docs/results.md, and the tables of two explanations.
+docs/results.md, and the tables of three explanations.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ BENCHMARKS = {  # file, and what it measured
     "evaluation-cifar10-convnet": "python benchmarks/step.py evaluation --recipe cifar10-convnet",
     "loader": "python benchmarks/loader.py",
 }
+GRADIENTS = 4 * 46_764_746  # bytes of the lecture's net, float32
+LINKS = {"1 Gbit/s": 125e6, "10 Gbit/s": 1.25e9, "100 Gbit/s": 12.5e9}  # bytes/s each way
+MACHINES = (2, 4, 8)
 OPTIONS = dict(
     num_epochs="--epochs {}",
     batch_size="--batch-size {}",
@@ -538,6 +541,46 @@ def descent_details(results: str | Path) -> str:
     return table(head, rows)
 
 
+def machines_details(results: str | Path) -> str:
+    """Write the table of docs/distributed.md: when several machines are faster, calculated.
+
+    Of n machines, each with a worker and a server, each sends its gradients to the other servers,
+    and the sums on its own server to the other workers: 2 (n - 1) / n times the size of all
+    gradients in each direction. The calculation assumes that computing and sending do not overlap,
+    and that only the link limits the speed of sending.
+    """
+    path, rates = Path(results, "benchmarks", "training.json"), {}
+    if path.exists():
+        for name, rounds in read_benchmark(path)["images_per_second"].items():
+            if name.startswith("ours"):
+                rates[name.replace("ours", "2 CPU cores")] = statistics.median(rounds)
+    seconds = min(row["seconds"] for row in LECTURE.published)
+    rates["the lecture's GPU"] = LECTURE.train_size / seconds
+    head = ["one machine", "link", *(f"{n} machines" for n in MACHINES), "pays above a batch of"]
+    rows = []
+    for device, rate in rates.items():
+        for link, speed in LINKS.items():
+            cells = [f"{speed_up(n, rate, speed):.2f}" for n in MACHINES]
+            rows.append([device, link, *cells, f"{2 * GRADIENTS * rate / speed:,.0f}"])
+    return table(head, rows)
+
+
+def speed_up(machines: int, rate: float, link: float) -> float:
+    """Calculate how many times as fast as one machine several machines are.
+
+    Parameters
+    ----------
+    machines : int
+    rate : float
+        Images/s of one machine.
+    link : float
+        Bytes/s of one machine's link, in each direction.
+    """
+    alone = LECTURE.batch_size / rate  # seconds
+    sending = 2 * (machines - 1) / machines * GRADIENTS / link
+    return alone / (alone / machines + sending)
+
+
 def put(path: Path, text: str) -> str:
     """Return the contents of a file with another text between its two marks.
 
@@ -565,6 +608,7 @@ def written(root: Path) -> dict[Path, Callable[[Path], str]]:
         root / "docs/results.md": details,
         root / "docs/training-gap.md": gap_details,
         root / "docs/double-descent.md": descent_details,
+        root / "docs/distributed.md": machines_details,
     }
 
 

@@ -512,14 +512,6 @@ def test_until_the_scheduler_listens_at_its_port_no_other_program_does():
             socket.create_connection(("127.0.0.1", port)).close()
 
 
-def test_when_more_machines_pay_is_calculated():
-    benchmark = Path(__file__).parents[2] / "benchmarks" / "distributed.py"
-    table = subprocess.run([sys.executable, benchmark, "--table"], capture_output=True, text=True)
-    assert table.stdout.count("\n| 2 CPU cores | ") == 3, table.stderr
-    # Alone 128 / (60,000 / 16.6) = 35 ms; with two, half of that and 187 MB / 1.25 GB/s = 150 ms.
-    assert "\n| the lecture's GPU | 10 Gbit/s | 0.21 | " in table.stdout
-
-
 @pytest.mark.parametrize(("threads", "each"), [("4", 1), ("1", 1), ("4,2", 1), ("8,1", 1)])
 def test_threads_are_divided_among_the_workers(monkeypatch, threads, each):
     """OpenMP takes a list too: the threads of each level of nesting."""

@@ -320,3 +320,14 @@ def test_the_command_rewrites_the_files_of_the_folder_that_is_named(tmp_path):
     text = (tmp_path / "README.md").read_text()
     assert text.startswith(f"before {report.BEGIN}\n\n| run | training images |")
     assert text.endswith(f"{report.END} after\n")
+
+
+def test_when_more_machines_pay_is_calculated(tmp_path):
+    # Alone 128 / (60,000 / 16.6) = 35 ms; with two, half of that and 187 MB / 1.25 GB/s = 150 ms.
+    table = report.machines_details(tmp_path)
+    assert "\n| the lecture's GPU | 10 Gbit/s | 0.21 | " in table
+    (tmp_path / "benchmarks").mkdir()
+    speeds = {"images_per_second": {"ours": [10], "ours, bfloat16": [20], "PyTorch": [30]}}
+    (tmp_path / "benchmarks" / "training.json").write_text(json.dumps(speeds))
+    more = report.machines_details(tmp_path)
+    assert more.count("\n| 2 CPU cores | ") == more.count("\n| 2 CPU cores, bfloat16 | ") == 3
