@@ -144,8 +144,6 @@ def test_ctrl_c_saves_the_run_and_it_can_be_resumed(
     waiting = small_run.replace(RUN, UNTIL_SIGNALLED + RUN)
     process = start("--", *NORMALIZED, "--out", tmp_path / "run", code=waiting)
     read_until(process, "Run folder: ")
-    for name in ("scheduler", "server"):  # as Slurm and Kubernetes do
-        os.kill(min(processes_of(mark)[name]), signal.SIGTERM)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=300)[0]
     assert process.returncode == 130, said
@@ -399,10 +397,14 @@ with join(DistributedOptions("dist_sync", patience=300)) as group:
 """
 
 
-def test_a_server_refuses_code_and_all_listen_only_where_they_were_told(start, mark, tmp_path):
+def test_a_server_refuses_code_and_sigterm_and_all_listen_only_where_they_were_told(
+    start, mark, tmp_path
+):
     process = start("--servers", 1, "--", tmp_path / "made", code=UNINVITED)
     said = read_until(process, "] sent\n")
     listening = {name: listening_at(*ids) for name, ids in processes_of(mark).items()}
+    for name in ("scheduler", "server"):  # as Slurm does, and then the first worker saves the run
+        os.kill(min(processes_of(mark)[name]), signal.SIGTERM)
     (tmp_path / "go").touch()
     said += process.communicate()[0]
     assert process.wait() == 0, said
