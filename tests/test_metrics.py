@@ -96,7 +96,7 @@ def test_a_batch_is_split_over_the_devices_and_their_values_are_summed_on_the_fi
     [
         ([nn.Flatten(), nn.Flatten(), nn.Dropout(0.999), nn.Flatten()], 2),
         ([nn.Flatten(), nn.BatchNorm(), nn.Dropout(0.999)], 1),
-        ([nn.Flatten(), nn.Flatten(), nn.Flatten()], 2),
+        ([nn.Flatten(), nn.Flatten(), nn.Flatten(), nn.Flatten()], 3),
     ],
 )
 def test_a_net_is_split_before_its_first_layer_that_training_changes(layers, body):

@@ -84,6 +84,6 @@ def test_the_trainers_rate_is_cut_only_if_the_recipe_has_a_plateau():
     set_learning_rate(trainer, replace(LECTURE, lr=0.4), history)
     assert trainer.learning_rate == 0.7
     plateau = replace(LECTURE, lr=0.4, plateau=dict(patience=1, factor=0.5))
-    for since, rate in ((1, 0.1), (4, 0.2), (6, 0.4)):  # due after epochs 3 and 5
+    for since, rate in ((1, 0.1), (3, 0.1), (4, 0.2), (6, 0.4)):  # due after epochs 3 and 5
         set_learning_rate(trainer, replace(plateau, lr_since=since), history)
         assert trainer.learning_rate == rate

@@ -62,6 +62,11 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, begin):
     assert str(caught.value) == f"--out {out}: cannot write there (Not a directory)"
 
 
+def test_folders_above_are_made_too(tmp_path):
+    with folder.created(QUICK, tmp_path / "new" / "run") as out:
+        assert out.is_dir()
+
+
 def test_a_name_of_our_own_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "runs").touch()
     monkeypatch.chdir(tmp_path)

@@ -100,10 +100,10 @@ def test_quota_of_control_groups_version_1(tmp_path, quota, expected):
 
 def test_the_smallest_quota_of_all_groups_counts(tmp_path):
     """Also if it is not the last, and what is above the mount is nobody's group."""
-    for folder, quota in (("fs/a", "300000"), ("fs", "200000"), (".", "100000")):
+    for folder, quota in (("fs/a:b", "300000"), ("fs", "200000"), (".", "100000")):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / folder / "cpu.max").write_text(f"{quota} 100000\n")
-    (tmp_path / "cgroup").write_text("1:name=systemd:/a\n0::/a\n")
+    (tmp_path / "cgroup").write_text("1:name=systemd:/a:b\n0::/a:b\n")
     assert cores.cgroup_quota(tmp_path / "cgroup", tmp_path / "fs") == 2
 
 
