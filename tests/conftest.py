@@ -1,5 +1,4 @@
 import contextlib
-import dataclasses
 import fcntl
 import functools
 import http.server
@@ -16,6 +15,7 @@ from pathlib import Path
 import preload
 import pytest
 from hypothesis import settings
+from slices import show_slices
 
 from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.data.download import default_data_dir
@@ -27,20 +27,6 @@ for profile, max_examples in (("quick", 100), ("long", 10_000)):
         profile, max_examples=max_examples, deadline=None, derandomize=True, database=None
     )
 settings.load_profile("quick")
-
-
-def first_images(sets):
-    """Give the first 300 training images and the first 70 test images, with their labels."""
-    (train_images, train_labels), (test_images, test_labels) = sets
-    return (train_images[:300], train_labels[:300]), (test_images[:70], test_labels[:70])
-
-
-def show_slices(monkeypatch, name, sets):
-    """Let a data set have its first images alone, and give them."""
-    slices = first_images(sets)
-    dataset = dataclasses.replace(DATA_SETS[name], read=lambda data_dir: slices)
-    monkeypatch.setitem(DATA_SETS, name, dataset)
-    return slices
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ import shutil
 import mxnet as mx
 import numpy as np
 import pytest
-from conftest import show_slices
 from kill_and_resume import result
+from slices import show_slices
 
 from d2l_alexnet import cli, loop, train
 from d2l_alexnet.build import build_net, initialize, input_shape

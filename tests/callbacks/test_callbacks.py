@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 from kill_and_resume import result
+from slices import show_slices
 
 from d2l_alexnet.callbacks import Callback, live_curves
 from d2l_alexnet.callbacks.base import CallbackList
@@ -79,8 +80,6 @@ def test_a_list_of_callbacks_passes_on_every_method():
 @pytest.fixture(scope="module")
 def undisturbed(cifar10, tmp_path_factory):
     """The folder of a run that nothing disturbed."""
-    from conftest import show_slices
-
     out = tmp_path_factory.mktemp("undisturbed") / "run"
     with pytest.MonkeyPatch.context() as patch:
         show_slices(patch, "cifar10", cifar10)

@@ -6,9 +6,9 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 import pytest
-from conftest import show_slices
 from mxnet import gluon
 from PIL import Image
+from slices import show_slices
 
 from d2l_alexnet import evaluate, train
 from d2l_alexnet.data import DATA_SETS

@@ -9,7 +9,12 @@ from d2l_alexnet.recipes import LECTURE
 from d2l_alexnet.run_folder import results
 from d2l_alexnet.run_folder.params import read_params
 
-MEASURED = dict(running_train_accuracy_in_predict_mode=0.5, train_accuracy=0.6)
+MEASURED = dict(
+    running_train_accuracy_in_predict_mode=0.5,
+    train_accuracy=0.6,
+    learning_rate=0.01,
+    images_per_second=100.0,
+)
 ROWS = [dict(row, **MEASURED) for row in LECTURE.published[:2]]
 
 
@@ -36,20 +41,22 @@ def test_a_run_leaves_history_losses_pictures_and_weights(tmp_path, net):
 
 
 def test_the_gap_is_drawn_only_if_it_was_measured(tmp_path, net):
-    results.write_results(tmp_path, net, LECTURE, LECTURE.published[:2], [2.5, 2.25, 2, 1])
+    rows = [{k: v for k, v in row.items() if "in_predict_mode" not in k} for row in ROWS]
+    results.write_results(tmp_path, net, LECTURE, rows, [2.5, 2.25, 2, 1])
     assert not (tmp_path / "gap.png").exists()
 
 
 def test_losses_are_drawn_by_epoch(tmp_path, net, monkeypatch):
     drawn, draw = [], results.figures.losses
 
-    def losses(values, batches):
-        drawn.append((values, batches))
-        return draw(values, batches)
+    def losses(*arguments):
+        drawn.append(arguments)
+        return draw(*arguments)
 
     monkeypatch.setattr(results.figures, "losses", losses)
-    results.write_results(tmp_path, net, LECTURE, ROWS, [2.5, 2.25, 2, 1, 1, 1])
-    assert drawn == [([2.5, 2.25, 2, 1, 1, 1], 3)]
+    rows = [ROWS[0], dict(ROWS[1], learning_rate=0.001)]
+    results.write_results(tmp_path, net, LECTURE, rows, [2.5, 2.25, 2, 1, 1, 1])
+    assert drawn == [([2.5, 2.25, 2, 1, 1, 1], 3, [2])]
 
 
 def test_only_weights_that_are_not_finite_are_not_written(tmp_path, net):
