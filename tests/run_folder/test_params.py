@@ -91,6 +91,29 @@ def test_an_array_that_the_net_does_not_have_is_refused(path):
         load_params(make_net(), path, [mx.cpu()])
 
 
+def test_every_name_needs_an_array(path):
+    mx.nd.save(str(path), {"a": mx.nd.ones(2)})
+    names = struct.pack("<QQ", 1, 1) + b"a"
+    more = struct.pack("<QQ", 2, 1) + b"a" + struct.pack("<Q", 1) + b"b"
+    path.write_bytes(path.read_bytes().replace(names, more))
+    with pytest.raises(InputError, match="not a valid .params file"):
+        read_params(path)
+
+
+def test_an_array_may_have_eight_dimensions(path):
+    mx.nd.save(str(path), {"a": mx.nd.ones((1,) * 7 + (2,))})
+    assert read_params(path)["a"].shape == (1,) * 7 + (2,)
+
+
+def test_running_variances_may_be_zero(path):
+    net = gluon.nn.BatchNorm(in_channels=3)
+    net.initialize()
+    net.running_var.set_data(mx.nd.array([0, 0.5, 2]))
+    net.save_parameters(str(path))
+    load_params(net, path, [mx.cpu()])
+    assert net.running_var.data().asnumpy().tolist() == [0, 0.5, 2]
+
+
 def test_negative_running_variances_are_refused(tmp_path):
     net = gluon.nn.BatchNorm(in_channels=3)
     net.initialize()

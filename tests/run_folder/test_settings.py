@@ -9,8 +9,14 @@ import pytest
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.nets import NETS
 from d2l_alexnet.options import RunOptions
-from d2l_alexnet.recipes import QUICK, RECIPES
-from d2l_alexnet.run_folder.settings import ADDED, SETTINGS, read_settings, write_settings
+from d2l_alexnet.recipes import QUICK, RECIPES, Recipe
+from d2l_alexnet.run_folder.settings import (
+    ADDED,
+    SETTINGS,
+    SETTINGS_OF_RUN,
+    read_settings,
+    write_settings,
+)
 
 WHOLE, NAN = "a whole number", float("nan")
 RESULTS = Path(__file__).parents[2] / "results"
@@ -44,6 +50,15 @@ def test_what_was_written_is_read(tmp_path):
     assert read_settings(tmp_path) == (recipe, options)
     settings = json.loads((tmp_path / SETTINGS).read_text())
     assert (settings["ctx"], settings["processes"]) == ("cpu(0), cpu(1)", 3)
+
+
+def test_a_run_has_one_process_if_nothing_else_is_said(settings):
+    assert settings["processes"] == 1
+
+
+def test_a_checkpoint_is_tied_to_every_setting_but_a_recipes_name():
+    fields = {each.name for each in dataclasses.fields(Recipe)} | {"seed", "explain_gap"}
+    assert {each.name for each in SETTINGS_OF_RUN} == fields - {"name", "published"}
 
 
 RUNS = [
