@@ -395,6 +395,19 @@ def test_a_checkpoint_of_version_0_1_0_has_no_settings_and_can_be_loaded(saved):
         checkpoint.load(saved, net, small_trainer(net), settings=dict(explain_gap=True))
 
 
+def test_a_checkpoint_of_version_0_1_0_with_three_sums_has_measured_the_gap(saved):
+    def measured(record):
+        as_in_0_1_0(record)
+        record["state"]["sums"].append(1.0)
+
+    (path,) = checkpoint.find(saved)
+    rewrite(path, measured)
+    net = small_net()
+    settings = dict(explain_gap=True)
+    state, damaged = checkpoint.load(saved, net, small_trainer(net), settings=settings)
+    assert (len(state.sums), damaged) == (3, [])
+
+
 def test_a_plateau_needs_validation_accuracies(saved):
     (path,) = checkpoint.find(saved)
     rewrite(path, set_state(history=[ROW], **SECOND_EPOCH))
