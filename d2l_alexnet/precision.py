@@ -29,7 +29,7 @@ WITHOUT_BFLOAT16 = (
 
 # How many times as fast as in float32 a recipe's training step is: medians measured by
 # benchmarks/step.py on two cores of a Zen 5, see results/benchmarks/training*.txt.
-SPEEDUP = {"lecture": 1.8, "quick": 1.4}
+SPEEDUP = {"lecture": 1.8, "quick": 1.6}
 
 
 class BFloat16Sequential(nn.HybridSequential):
