@@ -47,8 +47,8 @@ class BFloat16Sequential(nn.HybridSequential):
         rounded = False  # whether X is bfloat16
         activation = None  # of the last layer, still to be computed
         for layer in self._children.values():
-            # The maximum of ReLUs is the ReLU of the maximum, and nine places become one: 2 % of
-            # a training step of AlexNet.
+            # The maximum of ReLUs is the ReLU of the maximum, and pooling leaves a quarter of the
+            # values: this saves 2 % of a training step of AlexNet.
             if activation and not isinstance(layer, nn.MaxPool2D):
                 X, activation = activation(X), None
             if isinstance(layer, IN_BFLOAT16):

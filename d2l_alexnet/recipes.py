@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from d2l_alexnet.options import limited, option
 
-MOST = 10**9  # of what is counted
+MOST = 10**9  # images, steps or epochs
 DTYPES = ("float32", "bfloat16", "float16")  # the formats that nets compute in
 
 

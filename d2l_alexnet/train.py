@@ -283,7 +283,7 @@ def announce(recipe: Recipe, ctx: Sequence, why: str, run: Path) -> None:
         lines.append(f"--dtype bfloat16 would make a step {gain} times as fast here")
     if ctx[0].device_type == "gpu":
         lines.append("The first batch takes longer: cuDNN tries its algorithms on it")
-    print("\n".join(lines), flush=True)  # at once: a pipe can be closed after the first line
+    print("\n".join(lines), flush=True)
 
 
 def all_callbacks(

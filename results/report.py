@@ -327,7 +327,7 @@ def training_speed(benchmarks: str | Path, recipe: Recipe) -> float | None:
 def _reached(
     all_runs: Sequence[Run], recipe: Recipe, accuracy: float, benchmarks: str | Path
 ) -> str:
-    """Write the smallest number of images with which all seeds reached an accuracy, and minutes."""
+    """Write the fewest images with which the mean of the seeds reached an accuracy, and minutes."""
     tested: dict[int, list[float]] = {}
     for run in of_recipe(all_runs, recipe, "train_size", "num_epochs"):
         for row in run.history:

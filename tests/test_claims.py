@@ -96,6 +96,8 @@ def the_fashion_mnist_lecture():
     last = three(published[-1]["test_accuracy"])
     lenet, alexnet, lectures = result("lenet_against_alexnet")
     times = {row["name"]: statistics.median(row["seconds"]) for row in (lenet, alexnet)}
+    benchmark = json.loads((ROOT / "results" / "benchmarks" / "training.json").read_text())
+    alone = statistics.median(benchmark["images_per_second"]["ours"])
     minutes = [seconds / 60 for seconds in lectures["seconds"]]
     on_gpu, on_cpu = (
         statistics.mean(row["seconds"] for row in recipe.published) for recipe in (LECTURE, LENET)
@@ -112,6 +114,7 @@ def the_fashion_mnist_lecture():
             "{:.0f} times as long ({:.0f} to {:.0f})".format(*alexnet["over_lenet"]),
             f"with {on_cpu:.1f} s on average",
             f"{work:,.0f} times the multiply-adds",
+            f"takes {60_000 / alone:.0f} s",
         ],
         A3=[
             f"would take {statistics.median(minutes):.0f} min "
