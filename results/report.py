@@ -455,7 +455,7 @@ def summary(results: str | Path) -> str:
 
 
 def expectation(all_runs: Sequence[Run], benchmarks: str | Path) -> str:
-    """Say how long ``make train`` and the lecture's recipe take, and the last line to expect."""
+    """Say how long ``make train`` and the lecture's recipe take, and the line to expect."""
     took, lecture, runs = [], [], []
     for dtype in reversed(FORMATS):
         for run in of_recipe(all_runs, replace(QUICK, dtype=dtype))[:1]:
@@ -467,11 +467,13 @@ def expectation(all_runs: Sequence[Run], benchmarks: str | Path) -> str:
             lecture.append(f"{minutes:.0f} minutes in {dtype}")
     if not runs:
         return ""
-    said = f"On {runs[0].settings['device']}, `make train` took {', '.join(took)}, after the "
-    said += "installation."
+    first = runs[0]
+    said = f"On {first.settings['device']}, after the installation, `make train` took "
+    said += f"{' and '.join(took)}."
     if lecture:
-        said += f" The lecture's own five epochs take about {', '.join(lecture)}."
-    return f"{said} Last line of `make train`:\n`{lecture_line(runs[0].history[-1])}`"
+        said += f" The lecture's own five epochs take about {' and '.join(lecture)}."
+    line = lecture_line(first.history[-1])
+    return f"{said} In {first.recipe.dtype} `make train` prints:\n`{line}`"
 
 
 def _headline(recipe: Recipe, ours: Sequence[Run]) -> list[str]:

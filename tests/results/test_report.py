@@ -106,7 +106,7 @@ def test_the_short_table_says_how_far_a_run_is_and_how_far_its_seeds_lie_apart(t
     for seed, accuracy in enumerate((0.80, 0.83, 0.81)):
         make_run(tmp_path / f"quick{seed}", QUICK, [accuracy], seed)
     said = report.summary(tmp_path)
-    assert said.startswith("On ") and "`make train` took 1.0 minutes in float32, after" in said
+    assert said.startswith("On ") and "`make train` took 1.0 minutes in float32." in said
     assert "`epoch 1, loss 1.2500, train acc 0.500, test acc 0.800, time 60.0 sec`" in said
     rows = [line.split(" | ") for line in said.splitlines() if line.startswith("| AlexNet")]
     assert [row[2:4] for row in rows] == [
