@@ -10,9 +10,8 @@ Result of the shapes: images of 63 pixels or more work. The last feature map is 
 place of 57,044,810. Time and accuracy: not run; this command runs them, in about 25 minutes on one
 core.
 
-Both nets are trained by the lecture's recipe in bfloat16, on the first 9,000 images for four
-epochs, which are 140 steps. 1,000 other training images are the validation images. Finished runs
-are skipped, and a run that was stopped is resumed.
+Both nets are trained by the lecture's recipe on the first 9,000 images for four epochs, which are
+140 steps. 1,000 other training images are the validation images. Finished runs are skipped, and a run that was stopped is resumed.
 """
 
 from __future__ import annotations
@@ -31,14 +30,11 @@ from d2l_alexnet.recipes import RECIPES
 COPIES = "alexnet_cifar10"
 NO_COPIES = "alexnet_cifar10_pool1"
 SIDES = (32, 62, 63, 64, 70, 150, 224)
-ALEXNET = replace(
-    RECIPES["cifar10-alexnet"], train_size=9_000, num_epochs=4, plateau={}, dtype="bfloat16"
-)
+ALEXNET = replace(RECIPES["cifar10-alexnet"], train_size=9_000, num_epochs=4, plateau={})
 LINE = (
     "{net}, seed {seed}: {parameters:,} parameters, training {train_accuracy:.3f}, "
     "validation {valid_accuracy:.3f}, {images_per_second} images/s"
 )
-QUICK = dict(runs.SMALL_CONVNET, dtype="float32")
 
 
 def main() -> None:
@@ -55,7 +51,7 @@ def main() -> None:
         for net in (COPIES, NO_COPIES):
             changed = replace(ALEXNET, net=net)
             found, name = runs.totals(changed), f"{net}-seed{seed}"
-            recipe = replace(changed, **(QUICK if arguments.quick else {}))
+            recipe = replace(changed, **(runs.SMALL_CONVNET if arguments.quick else {}))
             history = histories[name] = runs.train_once(recipe, arguments.out / name, seed)
             last = {key: history[-1][key] for key in ("train_accuracy", "valid_accuracy")}
             speed = statistics.median(row["images_per_second"] for row in history)
