@@ -11,7 +11,8 @@ place of 57,044,810. Time and accuracy: not run; this command runs them, in abou
 core.
 
 Both nets are trained by the lecture's recipe on the first 9,000 images for four epochs, which are
-140 steps. 1,000 other training images are the validation images. Finished runs are skipped, and a run that was stopped is resumed.
+140 steps. 1,000 other training images are the validation images. Finished runs are skipped, and a
+run that was stopped is resumed.
 """
 
 from __future__ import annotations

@@ -79,8 +79,10 @@ def test_learning_rate_tells_what_learns_from_what_diverges(quick, tmp_path, mon
 
 def test_a_loss_that_is_not_finite_has_diverged(load, small_data, tmp_path):
     learning_rate = load("learning_rate")
-    recipe = learning_rate.replace(learning_rate.NETS["lenet"][0], **learning_rate.runs.SMALL_LENET, lr=1e30)
-    recipe = learning_rate.replace(recipe, num_epochs=4, optimizer_params=dict(momentum=1e5))
+    small = dict(learning_rate.runs.SMALL_LENET, num_epochs=4)
+    recipe = learning_rate.replace(
+        learning_rate.NETS["lenet"][0], **small, lr=1e30, optimizer_params=dict(momentum=1e5)
+    )
     found = learning_rate.measure(recipe, tmp_path / "high", 0)
     assert found["outcome"] == "diverges"
     assert len(found["losses"]) < recipe.num_epochs  # it has ended early
