@@ -4,10 +4,10 @@ Asked: the first lecture says that an epoch takes 2.5 s for LeNet and 18 s for A
 and about an hour for AlexNet on a laptop. (Statements A2 and A3.) What is the ratio on one machine,
 and how does it compare with the ratio of the work? How long does the lecture's own code take here?
 
-Result, n = 5, two cores of an AMD EPYC (AVX-512), four minutes: LeNet 5.6 s (5.3 to 7.8), AlexNet
-1,793 s (1,332 to 2,317), the lecture's own code 2,618 s (1,722 to 2,992). AlexNet takes 310 times
-as long as LeNet (231 to 431) and has 2,252 times its multiply-adds. Other programs ran at the same
-time, hence the ranges. The log is in results/lenet-against-alexnet.
+Result, n = 5, two cores of an AMD EPYC (AVX2), five minutes: LeNet 10.2 s (7.7 to 12.0), AlexNet
+2,295 s (2,216 to 2,525), the lecture's own code 5,306 s (5,113 to 5,680). AlexNet takes 240 times
+as long as LeNet (197 to 288) and has 2,252 times its multiply-adds. The log is in
+results/lenet-against-alexnet.
 
 Each process measures some training steps on a batch that is in memory, in turn with the others; see
 benchmarks/harness.py. An epoch is 60,000 images at the measured speed: neither the loader nor the
