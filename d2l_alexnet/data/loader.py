@@ -23,6 +23,7 @@ from d2l_alexnet.data.samplers import ShardedSampler
 from d2l_alexnet.data.transforms import Transform, as_nd
 from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.runtime.cores import usable_cores
+from d2l_alexnet.runtime.process import children_end_with_this_process
 from d2l_alexnet.runtime.signals import blocked_signals
 
 WORKER_NICENESS = 10  # added to this process's niceness: on a busy core a worker gets a tenth
@@ -120,7 +121,7 @@ class DataLoader(gluon.data.DataLoader):
         settings.update(last_batch=last_batch, batchify_fn=transform.batchify)
         # The workers are forked, whatever Python's default: see `runtime.old_modules`. They inherit
         # the blocked signals, so they work until the run is saved.
-        with blocked_signals():
+        with blocked_signals(), children_end_with_this_process():
             super().__init__(dataset, batch_size, sampler=sampler, **settings)
         self.dataset, self.images = dataset, len(dataset)
         if last_batch == "discard":

@@ -1,10 +1,16 @@
-"""Describe a process, so that other processes can find out whether it is still running."""
+"""Find out whether a process is still running, and end the processes that it has started."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import platform
+import signal
+import sys
+import threading
 from pathlib import Path
+from typing import Iterator
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # another one after each start of the machine
 
@@ -41,3 +47,33 @@ def is_running(process: dict[str, str]) -> bool:
     """Say whether a process of this machine is running; False where ``/proc`` is missing."""
     same_boot = process["boot"] == describe()["boot"]
     return same_boot and bool(process["started"]) and started(process["pid"]) == process["started"]
+
+
+PR_SET_PDEATHSIG = 1  # Linux's number
+_parent = 0  # the process whose children are to end with it; 0: none
+
+
+@contextlib.contextmanager
+def children_end_with_this_process() -> Iterator[None]:
+    """Let Linux kill the processes that are forked in a ``with`` block when this process ends.
+
+    A worker that waits for a lock does not notice the end of its parent, for instance by SIGKILL.
+    Linux kills the children of a thread when that thread ends, so only the main thread asks for it.
+    """
+    global _parent
+    if sys.platform == "linux" and threading.current_thread() is threading.main_thread():
+        _parent = os.getpid()
+    try:
+        yield
+    finally:
+        _parent = 0
+
+
+def _end_with_parent() -> None:
+    if _parent:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != _parent:  # it ended before the call
+            os._exit(1)
+
+
+os.register_at_fork(after_in_child=_end_with_parent)

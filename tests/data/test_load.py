@@ -123,6 +123,16 @@ def test_no_worker_outlives_the_process(command, fashion_mnist, sent):
     process.communicate(timeout=300)  # its output ends when no worker has it open any more
 
 
+def test_a_worker_that_notices_nothing_does_not_outlive_the_process(command, fashion_mnist):
+    """A worker that waits for a lock notices as little as a stopped one."""
+    process = command("-c", LOADERS)
+    assert process.stdout.readline() == "batch\n"
+    for worker in process.others():
+        os.kill(worker, signal.SIGSTOP)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=300)
+
+
 def test_a_dead_worker_is_named_and_none_takes_its_place(small_data):
     """The pool's own replacement forks in a thread: MXNet may then never compute again."""
     train_iter, test_iter = load_data_fashion_mnist(64, resize=28, num_workers=2)
