@@ -566,7 +566,7 @@ def filters(weight: np.ndarray, columns: int = 12) -> Figure:
     order = np.argsort(-kernels.std(axis=(1, 2)), kind="stable")
     for i, kernel in enumerate(kernels[order]):
         top, left = (height + 1) * (i // columns), (width + 1) * (i % columns)
-        mosaic[top : top + height, left : left + width] = kernel / np.abs(kernel).max()
+        mosaic[top : top + height, left : left + width] = kernel / (np.abs(kernel).max() or 1)
     figure = Figure(figsize=(9, 0.7 * rows + 0.6), layout="constrained")
     axes = figure.subplots()
     axes.set_facecolor("gray")  # between the filters

@@ -290,6 +290,11 @@ def test_a_part_filled_last_row_and_many_channels_are_drawn_too():
     assert (~np.isnan(np.asarray(mosaic))).sum() == 5 * 2 * 2
 
 
+def test_a_filter_of_zeros_is_drawn_too():
+    mosaic = figures.filters(np.zeros((1, 1, 2, 2))).axes[0].images[0].get_array()
+    assert (np.asarray(mosaic)[:, :2] == 0).all()
+
+
 def test_bars_are_the_traces_numbers():
     trace = shapes.trace(alexnet(), (1, 1, 224, 224))
     figure = figures.layers(trace)
