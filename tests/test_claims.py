@@ -111,7 +111,7 @@ def the_fashion_mnist_lecture():
     work = alexnet["multiply_adds"] / lenet["multiply_adds"]
     return dict(
         A1=[
-            "sides {}, {}, {} and {}".format(*sides),
+            "sides of {}, {}, {} and {}".format(*sides),
             f"{dense:,} of {total(trace):,} parameters ({100 * dense / total(trace):.0f} %)",
         ],
         A2=[
@@ -131,8 +131,9 @@ def the_fashion_mnist_lecture():
         ],
         A5=[f"in {below[0]} of {len(ours)} epochs"],
         A6=[
-            f"in epoch 1 that is {improvement[0]:.3f} of {gap.parts(ours[0])['gap']:.3f}",
-            f"in epoch 5 it is {improvement[4]:.3f}, and dropout is {dropout[4]:.3f}",
+            f"in epoch 1 this explains {improvement[0]:.3f} "
+            f"of the gap of {gap.parts(ours[0])['gap']:.3f}",
+            f"in epoch 5 it explains {improvement[4]:.3f}, and dropout explains {dropout[4]:.3f}",
             f"in epochs 1 and 2 ({improvement[0]:.3f} and {improvement[1]:.3f})",
             "in epochs 3, 4 and 5 ({:.3f}, {:.3f} and {:.3f})".format(*dropout[2:]),
             f"by {min(overfitting):.3f} to {max(overfitting):.3f}",
