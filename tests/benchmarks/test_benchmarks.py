@@ -216,3 +216,18 @@ def test_a_distributed_step_is_measured(capsys):
     few.update(steps=1, ctx="cpu", kvstore="device")
     distributed.work(distributed.argparse.Namespace(**few))
     assert json.loads(capsys.readouterr().out)["seconds"] > 0
+
+
+def test_the_chart_shows_the_medians_and_their_ratios(benchmarks):
+    rates = {"ours": [40, 50, 60], "PyTorch": [50, 25, 20], "lecture's way": [10, 10, 30]}
+    machine = dict(cpu="CPU", cores=2)
+    draw = importlib.import_module("chart").draw
+    (axes,) = draw({"training": dict(machine=machine, images_per_second=rates)}).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "lecture's way",
+        "PyTorch",
+        "ours",
+    ]
+    assert [bar.get_width() for bar in axes.patches] == [10, 25, 50]
+    written = {text.get_text().strip() for text in axes.texts}
+    assert written == {"10", "25", "50", "4.00 ×", "2.00 ×"}
