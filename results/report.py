@@ -78,6 +78,7 @@ WORDS = dict(  # settings that differ from the recipe's
     dtype="{}",
     dropout="dropout {}",
     augment="augmentation",
+    optimizer_params="optimizer settings {}",
     plateau="a constant learning rate",
 )
 COMPARED = ("loss", "running_train_accuracy", "train_accuracy", "valid_accuracy", "test_accuracy")
@@ -539,7 +540,8 @@ def descent_details(results: str | Path) -> str:
         else:
             rows.append([title, *[NOT_RUN] * 5])
     head = ["run", f"lowest loss before epoch {cut}", f"loss in epoch {cut - 1}"]
-    head += [f"lowest from epoch {cut} on", f"highest from epoch {cut} on", "epochs compared"]
+    head += [f"lowest loss from epoch {cut} on", f"highest loss from epoch {cut} on"]
+    head += [f"epochs from epoch {cut} on"]
     return table(head, rows)
 
 
@@ -558,7 +560,8 @@ def machines_details(results: str | Path) -> str:
                 rates[name.replace("ours", "2 CPU cores")] = statistics.median(rounds)
     seconds = min(row["seconds"] for row in LECTURE.published)
     rates["the lecture's GPU"] = LECTURE.train_size / seconds
-    head = ["one machine", "link", *(f"{n} machines" for n in MACHINES), "pays above a batch of"]
+    head = ["one machine", "link", *(f"{n} machines" for n in MACHINES)]
+    head += ["smallest batch for which several machines are faster"]
     rows = []
     for device, rate in rates.items():
         for link, speed in LINKS.items():
