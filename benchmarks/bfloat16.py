@@ -1,7 +1,7 @@
-"""Which layers should compute in bfloat16, and whether freed memory should be kept.
+"""Measure which layers should compute in bfloat16, and whether to keep freed memory.
 
-``python benchmarks/bfloat16.py`` measures each way in turn with float32, for all recipes. NOTES.md
-has the predictions and the results.
+``python benchmarks/bfloat16.py`` measures each variant and float32 in turn, for several recipes.
+NOTES.md has the predictions and the results.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ WAYS = {
     "and dense layers": ("--dtype", "bfloat16", "--return-memory"),
     "and freed memory kept": ("--dtype", "bfloat16"),
 }
-SIZES = {  # kind, recipe and batch size; and batches in one measurement
+SIZES = {  # (kind, recipe, batch size): number of batches in one measurement
     ("training", "lecture", 128): 2,
     ("training", "quick", 16): 8,
     ("training", "quick", 32): 5,
@@ -27,7 +27,7 @@ SIZES = {  # kind, recipe and batch size; and batches in one measurement
 
 
 def measure(kind: str, recipe: str, batch_size: int, batches: int, rounds: int) -> dict[str, list]:
-    """Let all ways measure in turn; print a table, and give the figures."""
+    """Measure all variants in turn, print a table, and return the results."""
     size = ("--recipe", recipe, "--batch-size", batch_size, "--batches", batches)
     runs = {name: harness.Contestant("ours", kind, *size, *way) for name, way in WAYS.items()}
     measured = harness.alternate(runs, rounds)

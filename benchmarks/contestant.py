@@ -1,4 +1,4 @@
-"""A contestant's side of the harness: it measures when it is asked to. Needs Python and NumPy."""
+"""What every program of a comparison (a contestant) uses. It needs only Python and NumPy."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any, Callable, Dict, Iterable, Mapping, Sequence, Tuple
 
 import numpy as np
 
-# What measures once, and what else is to be said of it.
+# A function that measures once, and a description of what it measures.
 Measurement = Tuple[Callable[[], Any], Dict[str, Any]]
 Kinds = Mapping[str, Callable[[argparse.Namespace], Measurement]]
 
-# By recipe: channels of the images, the side they are resized to, and what is cropped from it.
+# For each recipe: the channels of the images, the side of the resized images, and the number of
+# pixels that cropping removes from it.
 IMAGES = {
     "lecture": (1, 224, 0),
     "lenet": (1, 28, 0),
@@ -26,21 +27,25 @@ IMAGES = {
 
 
 def arguments(kinds: Iterable[str], argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the kind of measurement, and its settings."""
+    """Parse the kind of measurement and its settings."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=kinds)
-    parser.add_argument("--recipe", choices=IMAGES, default="lecture")
+    parser.add_argument("kind", choices=kinds, help="what to measure")
+    parser.add_argument("--recipe", choices=IMAGES, default="lecture", help="the recipe")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--resize", type=int, help="the recipe's if not given")
-    parser.add_argument("--batches", type=int, default=3, help="in one measurement")
+    parser.add_argument("--resize", type=int, help="image size; if not given, the recipe's")
+    parser.add_argument("--batches", type=int, default=3, help="batches in one measurement")
     parser.add_argument("--num-workers", type=int, default=4)
-    parser.add_argument("--images", help="file with the training images, if they are needed")
+    parser.add_argument("--images", help="file with the training images, for a loader")
     parser.add_argument("--ctx", default="cpu")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--convolutions-only", action="store_true", help="in bfloat16")
-    parser.add_argument("--return-memory", action="store_true", help="that is freed")
+    parser.add_argument(
+        "--convolutions-only", action="store_true", help="only convolutions in bfloat16"
+    )
+    parser.add_argument(
+        "--return-memory", action="store_true", help="return freed memory to the system"
+    )
     args = parser.parse_args(argv)
     args.resize = args.resize or IMAGES[args.recipe][1]
     return args
@@ -61,11 +66,11 @@ def checksum(batches: Iterable) -> int:
 
 
 def main(kinds: Kinds, **about: Any) -> None:
-    """Print what this contestant is, then measure once for every line of the standard input."""
+    """Print a description of this program; then measure once for every line of standard input."""
     args = arguments(kinds)
     measure, more = kinds[args.kind](args)
     print(json.dumps({**more, **about}), flush=True)
     for _ in sys.stdin:
-        with contextlib.redirect_stdout(sys.stderr):  # stdout is for figures alone
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is only for the results
             figures = measure()
         print(json.dumps(figures), flush=True)

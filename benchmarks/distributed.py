@@ -1,8 +1,8 @@
-"""What a step costs with several workers: bytes sent, and time, compared with one process.
+"""Measure the bytes and the time of a training step with several workers, and with one process.
 
 ``python benchmarks/distributed.py`` trains the lecture's net over this machine's loopback interface
-and counts all bytes there. So nothing else may use it. As root, you can give the benchmark an
-interface of its own:
+and counts all bytes there. So no other program may use this interface. As root, you can give the
+benchmark its own interface:
 ``unshare --net sh -c 'ip link set lo up && python benchmarks/distributed.py'``.
 """
 
@@ -42,7 +42,7 @@ launch.main({arguments})
 
 
 def work(args: argparse.Namespace) -> None:
-    """Take the steps as one of the workers or as the only process; the first prints the figures."""
+    """Train some steps, as a worker or as the only process; the first worker prints the results."""
     with join(DistributedOptions(kvstore=args.kvstore)) as group:
         training = ours.prepare(args, group)
         args.batch_size //= group.size
@@ -58,7 +58,7 @@ def work(args: argparse.Namespace) -> None:
 
 
 def take_steps(training: Training, batch: tuple[Any, Any], number: int) -> None:
-    """Take several steps, and wait until every worker has taken them."""
+    """Train several steps, and wait until every worker has finished them."""
     for _ in range(number):
         train_batch(training, *batch)
         training.state.steps += 1
@@ -67,7 +67,7 @@ def take_steps(training: Training, batch: tuple[Any, Any], number: int) -> None:
 
 
 def sent_while_computing(training: Training, batch: tuple[Any, Any]) -> int:
-    """Take a step; count the bytes that are sent before its last gradient is computed.
+    """Train a step, and count the bytes that are sent before its last gradient is computed.
 
     The backward pass ends with the first layer. MXNet sends the gradients of a layer as soon as
     they are computed and the network is free.
@@ -77,7 +77,7 @@ def sent_while_computing(training: Training, batch: tuple[Any, Any]) -> int:
 
     def step(size: int, step: Any = trainer.step) -> None:
         before = loopback_bytes()
-        computed = weight.grad().reshape(-1)[:1].copy()  # before the sum overwrites it
+        computed = weight.grad().reshape(-1)[:1].copy()  # copied before the sum overwrites it
         step(size)
         computed.wait_to_read()
         counts.append(loopback_bytes() - before)
@@ -94,7 +94,7 @@ def loopback_bytes() -> int:
 
 
 def measure(args: argparse.Namespace, shape: tuple[int, int] | None) -> dict[str, float]:
-    """Measure so many workers and servers, or one process without them; give the figures."""
+    """Measure with these numbers of workers and servers, or one process; return the results."""
     settings = [
         f"--{name}={vars(args)[name]}" for name in ("batch_size", "resize", "steps", "dtype")
     ]
@@ -115,7 +115,7 @@ def name_of(shape: tuple[int, int] | None) -> str:
 
 
 def compare(args: argparse.Namespace) -> dict[str, list]:
-    """Measure all in turn, print a table, and give the figures."""
+    """Measure all variants in turn, print a table, and return the results."""
     shapes = [None, *SHAPES]
     measured: dict[str, list] = {name_of(shape): [] for shape in shapes}
     for number in range(args.rounds):
@@ -135,16 +135,18 @@ def compare(args: argparse.Namespace) -> dict[str, list]:
 
 
 def main() -> None:
-    """Measure, print and write; or be one of the workers."""
+    """Measure, print and write; or run as one of the workers."""
     parser = harness.make_parser(__doc__.splitlines()[0], rounds=5)
-    parser.add_argument("--batch-size", type=int, default=128, help="of all workers together")
+    parser.add_argument(
+        "--batch-size", type=int, default=128, help="images of all workers together"
+    )
     parser.add_argument("--resize", type=int, default=224)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--steps", type=int, default=5, help="in one measurement")
+    parser.add_argument("--steps", type=int, default=5, help="steps in one measurement")
     parser.add_argument(
-        "--work", action="store_true", help="be a worker; for this script's own use"
+        "--work", action="store_true", help="run as a worker; only this script uses this"
     )
-    parser.add_argument("--kvstore", default="device", help="the same")
+    parser.add_argument("--kvstore", default="device", help="only this script uses this")
     parser.set_defaults(ctx="cpu", recipe="lecture")
     args = parser.parse_args()
     if args.work:

@@ -1,7 +1,8 @@
-"""Why gradients travel as float32: what float16 would lose, and what MXNet's server does.
+"""Measure what gradients would lose in float16, and test which formats MXNet's server can sum.
 
 ``python benchmarks/gradients.py`` trains `quick`'s net for some steps with batches of 32 images,
-and looks at its gradients. Then two workers send 16-bit numbers to a server.
+and compares its gradients with the same gradients in float16. Then two workers send 16-bit numbers
+to a server.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ cli.run(launch.main)
 
 
 def look_at_gradients() -> None:
-    """Train, and print what float16 would make of the gradients."""
+    """Train, and print how float16 would change the gradients."""
     recipe = replace(QUICK, batch_size=32)
     options = RunOptions(ctx="cpu", num_workers=0)
     ctx = [mx.cpu()]
@@ -55,7 +56,7 @@ def look_at_gradients() -> None:
 
 
 def describe(net: Any) -> str:
-    """Say how many gradients, of those that are not 0, float16 would change much."""
+    """Describe which part of the gradients that are not 0 float16 would change much."""
     params = [param for param in net.collect_params().values() if param.grad_req != "null"]
     values = np.concatenate([np.abs(param.grad().asnumpy()).ravel() for param in params])
     values = values[values > 0]
@@ -79,10 +80,10 @@ def exchange(dtype: str) -> None:
 
 
 def main() -> None:
-    """Look at gradients and send numbers; or be one of the workers that send."""
+    """Compare gradients and send numbers; or run as one of the workers that send."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--exchange", metavar="DTYPE", help="for this script's own use")
-    parser.add_argument("--kvstore", help="the same")
+    parser.add_argument("--exchange", metavar="DTYPE", help="only this script uses this")
+    parser.add_argument("--kvstore", help="only this script uses this")
     args = parser.parse_args()
     if args.exchange:
         exchange(args.exchange)

@@ -1,4 +1,4 @@
-"""Measure contestants fairly: each has its own process; they measure in turn, others sleep."""
+"""Compare programs fairly: each has its own process, they measure in turn, and the others wait."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from d2l_alexnet.runtime.cores import usable_cores
 from d2l_alexnet.runtime.devices import choose_context
 
 HERE = Path(__file__).parent
-PYTORCH = "torch==2.13.0"  # the version that the committed figures are of
+PYTORCH = "torch==2.13.0"  # the version with which the committed results were measured
 PYTORCH_VENV = HERE / ".venv-pytorch"
 
 
 class Contestant:
-    """A process that measures one thing when it is asked to, and sleeps in between.
+    """A program of a comparison: a process that measures once when asked to, and then waits.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Contestant:
         self.about = json.loads(self._answer())
 
     def measure(self) -> Any:
-        """Let it measure once; give what it measured."""
+        """Let the program measure once, and return the measurement."""
         assert self._process.stdin
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
@@ -94,8 +94,8 @@ def pytorch_python() -> Path:
 def alternate(contestants: Mapping[Any, Any], rounds: int) -> dict[Any, list]:
     """Let the contestants measure in turn, in several rounds.
 
-    There is one more round at the beginning, which does not count. Every other round goes in the
-    opposite order, so that a machine that becomes faster or slower favours no contestant.
+    There is one more round at the beginning, which is not counted. Every second round is in the
+    opposite order. So it gives no contestant an advantage if the machine becomes faster or slower.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def alternate(contestants: Mapping[Any, Any], rounds: int) -> dict[Any, list]:
     Returns
     -------
     dict of str to list
-        What each of them measured: one value per round.
+        The measurements of each contestant: one value per round.
     """
     measured: dict[Any, list] = {name: [] for name in contestants}
     for number in range(rounds + 1):
@@ -118,7 +118,7 @@ def alternate(contestants: Mapping[Any, Any], rounds: int) -> dict[Any, list]:
 
 
 def ratios(ours: Sequence[float], other: Sequence[float]) -> list[float]:
-    """Divide ours by other, round by round, so that a drift of the machine's speed cancels."""
+    """Divide ours by other in each round, so that changes of the machine's speed cancel."""
     return [a / b for a, b in zip(ours, other)]
 
 
@@ -137,7 +137,7 @@ def compare(measured: Mapping[str, Sequence[float]], unit: str, ours: str = "our
         Rates; higher is better.
     unit : str
     ours : str
-        Which of them is compared with the others.
+        The name of the contestant that is compared with the others.
     """
     width = max(map(len, measured))
     for name, values in measured.items():
@@ -149,7 +149,7 @@ def compare(measured: Mapping[str, Sequence[float]], unit: str, ours: str = "our
 
 
 def machine() -> dict[str, Any]:
-    """Describe the machine that the figures are from."""
+    """Describe the machine on which the benchmark runs."""
     names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     flags = re.search(r"flags\s*: (.*)", Path("/proc/cpuinfo").read_text())
     widest = "AVX-512" if flags and "avx512f" in flags[1].split() else "AVX2 or less"
@@ -163,18 +163,18 @@ def machine() -> dict[str, Any]:
 
 
 def make_parser(description: str, rounds: int) -> argparse.ArgumentParser:
-    """Make a benchmark's argument parser, with the options that all benchmarks have."""
+    """Make the argument parser of a benchmark, with the options that all benchmarks have."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=rounds, help="measurements of each")
+    parser.add_argument("--rounds", type=int, default=rounds, help="number of rounds")
     parser.add_argument("--out", metavar="FILE", help="JSON file to write")
     return parser
 
 
 def parse_with_ctx(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Add ``--ctx``, and read the arguments. End with one line if the GPU cannot be used."""
-    parser.add_argument("--ctx", choices=("cpu", "gpu"), default="cpu", help="what computes")
+    parser.add_argument("--ctx", choices=("cpu", "gpu"), default="cpu", help="device")
     args = parser.parse_args()
     try:
         choose_context(args.ctx)
@@ -185,7 +185,7 @@ def parse_with_ctx(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def write(path: str | None, **figures: Any) -> None:
-    """Write a benchmark's figures and the machine that they are from, if a file was named."""
+    """Write the results of a benchmark and a description of the machine, if a file was given."""
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(json.dumps(dict(machine=machine(), **figures), indent=1) + "\n")

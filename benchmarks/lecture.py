@@ -1,4 +1,4 @@
-"""The same as the lecture wrote it, changed only as far as it takes to import it today."""
+"""The lecture's own code for the comparison, with the fewest changes that let it run today."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import contestant
 import numpy as np
 
-# As a script: importing the package would also set the number of threads.
+# Run the module as a script: importing the package would also set the number of threads.
 ROOT = Path(__file__).parents[1]
 runpy.run_path(str(ROOT / "d2l_alexnet" / "runtime" / "old_modules.py"))["install"]()
 
@@ -56,7 +56,7 @@ def context(args: argparse.Namespace) -> Any:
 
 
 def training(args: argparse.Namespace) -> contestant.Measurement:
-    """Measure the lecture's loop on a batch that is already there, in images/s."""
+    """Measure the lecture's loop on a batch that is already in memory, in images/s."""
     ctx, loss = context(args), gluon.loss.SoftmaxCrossEntropyLoss()
     net = build_net(ctx)
     trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
@@ -83,7 +83,7 @@ def training(args: argparse.Namespace) -> contestant.Measurement:
 
 
 def evaluation(args: argparse.Namespace) -> contestant.Measurement:
-    """Measure the lecture's evaluation on a batch that is already there, in images/s."""
+    """Measure the lecture's evaluation on a batch that is already in memory, in images/s."""
     ctx, batch = context(args), make_batch(args)
     net = build_net(ctx)
 
@@ -104,7 +104,7 @@ def loading(args: argparse.Namespace) -> contestant.Measurement:
     """Measure the lecture's loader, which transforms one image after the other, in images/s."""
     ctx = context(args)
     transformer = transforms.Compose([transforms.Resize(args.resize), transforms.ToTensor()])
-    with np.load(args.images) as file:  # what gluon.data.vision.FashionMNIST holds
+    with np.load(args.images) as file:  # the content of gluon.data.vision.FashionMNIST
         mnist_train = gluon.data.ArrayDataset(
             mx.nd.array(file["images"], dtype=np.uint8), file["labels"]
         )

@@ -1,6 +1,6 @@
-"""The loaders: ours, the lecture's and PyTorch's, which all make the same batches.
+"""Compare three loaders that make the same batches: ours, the lecture's and PyTorch's.
 
-``python benchmarks/loader.py`` also compares our images and the lecture's bit for bit, measures
+``python benchmarks/loader.py`` also compares our images with the lecture's bit for bit, measures
 memory in the first and in the last epoch, and measures our loader of CIFAR-10.
 """
 
@@ -22,7 +22,7 @@ TENSOR_BYTES = (64 * 64 * 3) / (224 * 224)
 
 
 def measure(args: argparse.Namespace) -> tuple[dict[str, list], dict[str, dict]]:
-    """Let all loaders measure in turn; give what they measured, and what they are."""
+    """Measure all loaders in turn; return the measurements and the descriptions of the loaders."""
     n = args.batch_size * args.batches
     (images, labels), _ = DATA_SETS["fashion-mnist"].read(None)
     with tempfile.TemporaryDirectory() as folder:
@@ -43,7 +43,7 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, list], dict[str, dict]]
 def print_table(
     rates: dict[str, Any], cifar10: list[float], memory: list[float], same: bool
 ) -> None:
-    """Print what was measured."""
+    """Print the measurements."""
     harness.compare(rates, "images/s")
     print(f"our images and the lecture's are {'' if same else 'NOT '}the same, bit for bit")
     print(
@@ -62,7 +62,7 @@ def main() -> None:
     """Measure, print and write."""
     parser = harness.make_parser(__doc__.splitlines()[0], rounds=7)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--batches", type=int, default=60, help="in an epoch")
+    parser.add_argument("--batches", type=int, default=60, help="batches in an epoch")
     parser.add_argument("--num-workers", type=int, default=4)
     args = harness.parse_with_ctx(parser)
     measured, about = measure(args)

@@ -1,4 +1,4 @@
-"""What the package does, measured for the harness."""
+"""The code that runs this package in the comparison."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ from d2l_alexnet.recipes import CIFAR10_ALEXNET, LECTURE, RECIPES, Recipe
 from d2l_alexnet.runtime.devices import choose_context
 from d2l_alexnet.state import State, Training
 
-# Squares, and the products that conv1 and conv3 are for 16 and 64 images: places, weights of an
-# output channel, output channels.
+# Sizes (n, k, m) of matrix products: three squares, then conv1 for 16 images and conv3 for 64.
+# For a convolution, n is the number of output positions, k is the number of weights of an output
+# channel, and m is the number of output channels.
 MATRICES = (
     (1024, 1024, 1024),
     (2048, 2048, 2048),
@@ -46,7 +47,7 @@ MULTIPLY_ADDS = 4096**3  # of each size, in one measurement
 
 
 class Batches:
-    """The same batch again and again, as from a loader that takes no time."""
+    """A loader that takes no time: it yields the same batch again and again."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.batch, self.number = make_batch(args), args.batches
@@ -56,7 +57,7 @@ class Batches:
         return itertools.repeat(self.batch, self.number)
 
     def from_batch(self, epoch: int, batch: int) -> Iterator:
-        """Begin, as the loader's `from_batch` does."""
+        """Iterate, as the loader's `from_batch` does."""
         return iter(self)
 
 
@@ -82,7 +83,7 @@ def prepare(args: argparse.Namespace, group: SingleProcess = SINGLE_PROCESS) -> 
 
 
 def train_on(training: Training, batches: Any) -> float:
-    """Run the package's training loop over some batches; give the images per second."""
+    """Run the package's training loop over some batches; return the images per second."""
     training.state = State()
     training.start_epoch()
     train_epoch(training, batches, Callback())
@@ -91,19 +92,19 @@ def train_on(training: Training, batches: Any) -> float:
 
 
 def training(args: argparse.Namespace) -> contestant.Measurement:
-    """Measure training on a batch that is already there, in images/s."""
+    """Measure training on a batch that is already in memory, in images/s."""
     prepared, batches = prepare(args), Batches(args)
     return lambda: train_on(prepared, batches), {}
 
 
 def evaluation(args: argparse.Namespace) -> contestant.Measurement:
-    """Measure evaluation on a batch that is already there, in images/s."""
+    """Measure evaluation on a batch that is already in memory, in images/s."""
     prepared, batches = prepare(args), Batches(args)
     return lambda: evaluate_on(prepared, batches), {}
 
 
 def evaluate_on(prepared: Training, batches: Batches) -> float:
-    """Run the package's evaluation over some batches; give the images per second."""
+    """Run the package's evaluation over some batches; return the images per second."""
     start = time.perf_counter()
     evaluate_accuracy(prepared.net, batches, prepared.ctx)
     return batches.images / (time.perf_counter() - start)
@@ -118,7 +119,7 @@ def fused_evaluation(args: argparse.Namespace) -> contestant.Measurement:
 
 
 def make_train_iter(args: argparse.Namespace, recipe: Recipe) -> Any:
-    """Make the package's loader of so many batches of a recipe's training images."""
+    """Make the package's loader of a recipe's training images, with this number of batches."""
     train_size, (ctx, _) = args.batches * args.batch_size, choose_context(args.ctx)
     recipe = replace(recipe, batch_size=args.batch_size, train_size=train_size)
     options = RunOptions(num_workers=args.num_workers)
@@ -163,7 +164,7 @@ def memory(train_iter: Any) -> float:
 
 
 def whole_run(args: argparse.Namespace) -> contestant.Measurement:
-    """Measure training with its loader: images/s, and the process's highest memory in MiB."""
+    """Measure training with the loader: images/s, and the process's highest memory use in MiB."""
     prepared = prepare(args)
     train_iter = make_train_iter(args, prepared.recipe)
 
@@ -176,7 +177,7 @@ def whole_run(args: argparse.Namespace) -> contestant.Measurement:
 
 
 def multiply(x: Any, w: Any, times: int) -> float:
-    """Multiply matrices, (n, k) and (m, k), so many times; give the multiply-adds/s."""
+    """Multiply matrices, (n, k) and (m, k), several times; return the multiply-adds/s."""
     start = time.perf_counter()
     for _ in range(times):
         mx.nd.FullyConnected(x, w, num_hidden=len(w), no_bias=True).wait_to_read()

@@ -1,4 +1,4 @@
-"""The same nets and the same work in PyTorch, which has an environment of its own."""
+"""The same nets in PyTorch, for the comparison. PyTorch is installed in a separate environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 
 
 def relu(layer: nn.Module) -> nn.Sequential:
-    """Let a layer be followed by a ReLU."""
+    """Add a ReLU after a layer."""
     return nn.Sequential(layer, nn.ReLU(inplace=True))
 
 
@@ -84,7 +84,7 @@ def convnet_cifar10() -> nn.Module:
 
 
 def build_net(args: argparse.Namespace) -> Any:
-    """Build a recipe's net; compile it if that was asked for."""
+    """Build a recipe's net, and compile it if asked to."""
     if args.recipe.startswith("cifar10"):
         net = alexnet_cifar10() if args.recipe == "cifar10-alexnet" else convnet_cifar10()
     else:
@@ -102,18 +102,18 @@ def make_optimizer(recipe: str, parameters: Iterable) -> torch.optim.Optimizer:
 
 
 def precision(args: argparse.Namespace) -> Any:
-    """Return a context in which nets compute in the format that was asked for."""
+    """Return a context manager in which nets compute in the chosen number format."""
     on = args.dtype == "bfloat16"
     return torch.autocast(device(args).type, torch.bfloat16, enabled=on)
 
 
 def device(args: argparse.Namespace) -> torch.device:
-    """Return the device that was asked for."""
+    """Return the chosen device."""
     return torch.device("cuda" if args.ctx == "gpu" else "cpu")
 
 
 def memory_format(args: argparse.Namespace) -> torch.memory_format:
-    """Return the memory format that was asked for."""
+    """Return the chosen memory format."""
     return torch.channels_last if args.channels_last else torch.contiguous_format
 
 
@@ -130,7 +130,7 @@ def wait(args: argparse.Namespace) -> None:
 
 
 def training(args: argparse.Namespace) -> contestant.Measurement:
-    """Measure training on a batch that is already there, in images/s."""
+    """Measure training on a batch that is already in memory, in images/s."""
     net, loss = build_net(args), nn.CrossEntropyLoss()
     optimizer = make_optimizer(args.recipe, net.parameters())
     batch = make_batch(args)
@@ -155,7 +155,7 @@ def training(args: argparse.Namespace) -> contestant.Measurement:
 
 
 def evaluation(args: argparse.Namespace) -> contestant.Measurement:
-    """Measure evaluation on a batch that is already there, in images/s."""
+    """Measure evaluation on a batch that is already in memory, in images/s."""
     net, batch = build_net(args).eval(), make_batch(args)
 
     @torch.inference_mode()
@@ -189,7 +189,7 @@ class Resized(torch.utils.data.Dataset):
 
 
 def loading(args: argparse.Namespace) -> contestant.Measurement:
-    """Measure PyTorch's loader doing the same work, in images/s."""
+    """Measure PyTorch's loader with the same preprocessing, in images/s."""
     train_set = Resized(args.images, args.resize)
     train_iter = torch.utils.data.DataLoader(
         train_set,

@@ -1,4 +1,4 @@
-"""How time per image and memory depend on batch size, image size and number of workers.
+"""Measure how time and memory depend on the batch size, the image size and the loader workers.
 
 ``python benchmarks/scaling.py`` trains on real images, with the package's loader and loop.
 """
@@ -16,7 +16,7 @@ SWEEPS = dict(
     resize=(67, 96, 128, 160, 224, 288),
     num_workers=(0, 1, 2, 4),
 )
-IMAGES = 256  # in one measurement, or two batches
+IMAGES = 256  # in one measurement; two batches if these are more images
 
 
 def start(ctx: str, **changes: int) -> harness.Contestant:
@@ -29,7 +29,7 @@ def start(ctx: str, **changes: int) -> harness.Contestant:
 
 
 def sweep(name: str, values: Sequence[int], args: argparse.Namespace) -> dict[int, dict]:
-    """Measure each value of a setting in turn, print a table, and give its figures."""
+    """Measure each value of a setting in turn, print a table, and return the results."""
     runs = {value: start(args.ctx, **{name: value}) for value in values}
     measured = harness.alternate(runs, args.rounds)
     for run in runs.values():

@@ -1,7 +1,7 @@
-"""Which settings of MXNet, OpenMP and the C library make training faster.
+"""Measure which settings of MXNet, OpenMP and the C library make training faster.
 
-``python benchmarks/settings.py`` measures each in turn with the usual ones. NOTES.md has the
-predictions and the results.
+``python benchmarks/settings.py`` measures each setting and the usual settings in turn. NOTES.md has
+the predictions and the results.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ VARIANTS: dict[str, dict[str, str]] = {
 
 
 def measure(kinds: Mapping[str, tuple], rounds: int) -> dict[str, list]:
-    """Start our contestants with these arguments and variables, and let them measure in turn."""
+    """Start this package's code with these arguments and variables, and measure in turn."""
     runs = {
         name: harness.Contestant("ours", *arguments, **variables)
         for name, (arguments, variables) in kinds.items()
@@ -39,7 +39,7 @@ def measure(kinds: Mapping[str, tuple], rounds: int) -> dict[str, list]:
 
 
 def print_changes(measured: Mapping[str, Sequence[float]]) -> None:
-    """Print the rates, and how many times as fast as usual each setting is."""
+    """Print the rates, and the ratio of each to the rate with the usual settings."""
     for name, rates in measured.items():
         times = harness.written(harness.ratios(rates, measured["usual"]), 2)
         print(f"{name:27}  {harness.written(rates)} images/s   {times} times as fast as usual")

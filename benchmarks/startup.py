@@ -1,6 +1,6 @@
-"""How long each command takes to print something, and a bare ``import mxnet`` for comparison.
+"""Measure the run time of each command, and of ``import mxnet`` for comparison.
 
-``python benchmarks/startup.py`` runs every command in turn, in several rounds, as whole processes.
+``python benchmarks/startup.py`` starts each command as a new process, in turn, in several rounds.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ COMMANDS = {
 
 
 class Command:
-    """A contestant that runs a command to its end and measures its seconds."""
+    """A contestant that runs a command to its end and measures the time in seconds."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self._arguments = [sys.executable, *arguments]

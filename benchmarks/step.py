@@ -1,7 +1,7 @@
-"""Training or evaluation: ours, the lecture's way and PyTorch, and the machine's limit.
+"""Compare the speed of this package, of the lecture's code and of PyTorch, and a matrix product.
 
 ``python benchmarks/step.py training`` and ``python benchmarks/step.py evaluation`` take some
-minutes each. Nothing else should run meanwhile.
+minutes each. No other program should run at the same time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from d2l_alexnet.precision import why_no_bfloat16
 from d2l_alexnet.recipes import RECIPES, Recipe
 from d2l_alexnet.shapes import trace
 
-PYTORCH = {  # each way of PyTorch, and its arguments
+PYTORCH = {  # the variants of PyTorch, and their arguments
     "PyTorch": (),
     "PyTorch, channels last": ("--channels-last",),
     "PyTorch, compiled": ("--compile",),
@@ -66,7 +66,7 @@ def fastest(rounds: Sequence[dict[str, float]]) -> tuple[str, float]:
 
 
 def roofline(work: int, images_per_second: Sequence[float], limit: Sequence) -> dict[str, Any]:
-    """Compare our median rate with the fastest matrix product; print and give the figures.
+    """Compare our median rate with the fastest matrix product; print and return the result.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def roofline(work: int, images_per_second: Sequence[float], limit: Sequence) -> 
         Multiply-adds per image.
     images_per_second : sequence of float
     limit : sequence of dict
-        What the matrix products measured, multiply-adds/s by size.
+        The rates of the matrix products, in multiply-adds/s, by size.
     """
     size, rate = fastest(limit)
     used = statistics.median(images_per_second) * work
@@ -88,11 +88,11 @@ def roofline(work: int, images_per_second: Sequence[float], limit: Sequence) -> 
 def main() -> None:
     """Measure, print and write."""
     parser = harness.make_parser(__doc__.splitlines()[0], rounds=7)
-    parser.add_argument("kind", choices=("training", "evaluation"))
+    parser.add_argument("kind", choices=("training", "evaluation"), help="what to measure")
     parser.add_argument("--recipe", choices=RECIPES, default="lecture")
-    parser.add_argument("--batch-size", type=int, help="the recipe's if not given")
-    parser.add_argument("--batches", type=int, default=3, help="in one measurement")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these contestants")
+    parser.add_argument("--batch-size", type=int, help="if not given, the recipe's")
+    parser.add_argument("--batches", type=int, default=3, help="batches in one measurement")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="measure only these contestants")
     args = harness.parse_with_ctx(parser)
     recipe = RECIPES[args.recipe]
     args.batch_size = args.batch_size or recipe.batch_size

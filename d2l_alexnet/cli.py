@@ -1,4 +1,4 @@
-"""What the commands share: flags, one line for bad input, exit statuses."""
+"""Functions that all commands use: flags, one-line error messages, exit statuses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from d2l_alexnet.validation import describe, is_valid
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` that says in one line what is wrong.
+    """An `ArgumentParser` whose error message is one line.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def _argument(field: dataclasses.Field) -> dict[str, Any]:
 
 
 def flags_of(options: Any, *names: str) -> list[str]:
-    """Return the flags with which a command gets the same values for these fields."""
+    """Return the flags that set these fields to their current values."""
     flags = []
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
@@ -90,12 +90,12 @@ def flags_of(options: Any, *names: str) -> list[str]:
 
 
 def _flag(field: dataclasses.Field) -> str:
-    """Return the flag of a field: --num-workers for num_workers, if no other is declared."""
+    """Return the flag of a field: the declared one, or --num-workers for num_workers."""
     return field.metadata["flag"] or "--" + field.name.replace("_", "-")
 
 
 def not_empty(text: str) -> str:
-    """Refuse an empty string, for argparse: it is most likely an unset variable of the shell."""
+    """Refuse an empty string, for argparse. It often comes from an unset shell variable."""
     if not text:
         raise argparse.ArgumentTypeError("is empty")
     return text
@@ -109,12 +109,12 @@ def number(kind: type, **limits: float) -> Callable[[str], Any]:
     kind : type
         int or float.
     **limits
-        ``minimum`` and ``maximum``, both allowed; ``above`` and ``below``, both not allowed.
+        As for `d2l_alexnet.options.option`.
 
     Returns
     -------
     callable
-        Turns a string into a number; argparse makes one line of what it raises.
+        Converts a string to a number. argparse prints its error as one line.
     """
 
     def parse(text: str) -> Any:
@@ -130,9 +130,13 @@ def number(kind: type, **limits: float) -> Callable[[str], Any]:
 def run(main: Callable[[], Any]) -> None:
     """Run a command's `main` and end the process.
 
-    The exit status is 0; 2 for bad input and 1 for a run that cannot go on, with one line each;
-    128 and the signal's number for Ctrl-C, SIGTERM and SIGHUP; 1 with a traceback for a crash,
-    which Python sees to.
+    The exit status is
+
+    - 0 for success;
+    - 2 for bad input, with one line;
+    - 1 for a run that cannot continue, with one line;
+    - 128 plus the signal's number for Ctrl-C, SIGTERM and SIGHUP, with one line;
+    - 1 for any other exception, with Python's traceback.
     """
     with contextlib.redirect_stdout(Output(sys.stdout)):
         try:
@@ -143,7 +147,10 @@ def run(main: Callable[[], Any]) -> None:
 
 
 class Output:
-    """Standard output whose errors are one line: a full disk, a closed pipe, a terminal in ASCII.
+    """Standard output. If writing fails, it raises `RunError`; the command then prints one line.
+
+    Writing fails if the disk is full or the pipe is closed. Characters that the terminal cannot
+    print are replaced.
 
     Parameters
     ----------
@@ -170,13 +177,13 @@ class Output:
         try:
             return do(*arguments)
         except OSError as error:
-            # What is still in the buffer goes nowhere, or Python would fail again at its end.
+            # Send the rest of the buffer to /dev/null. Otherwise Python fails again when it exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             raise RunError(f"cannot write to standard output ({error.strerror})") from error
 
 
 def status_of(error: BaseException) -> int:
-    """Return the exit status that an exception ends a command with."""
+    """Return the exit status of a command that an exception ends."""
     if isinstance(error, Interrupted):
         return 128 + error.signum
     if isinstance(error, KeyboardInterrupt):
@@ -185,8 +192,8 @@ def status_of(error: BaseException) -> int:
 
 
 def print_error(message: object, status: int) -> int:
-    """Write one line about what went wrong to standard error; return the exit status."""
-    with contextlib.suppress(OSError, RunError):  # there may be no terminal any more
-        sys.stdout.flush()  # so that this is the last line where both go to one file
+    """Write one line with the error to standard error, and return the exit status."""
+    with contextlib.suppress(OSError, RunError):  # the terminal may be closed
+        sys.stdout.flush()  # so that the error is the last line if both go to one file
         print(f"d2l_alexnet: {message}", file=sys.stderr, flush=True)
     return status

@@ -34,12 +34,13 @@ from d2l_alexnet.runtime.devices import choose_context, explain_out_of_memory
 
 MISTAKES, ALIKE = 20, 2  # in mistakes.png; and of one class that are predicted as one other
 EPILOG = """Pictures may be BMP, GIF, JPEG, PNG, PPM or WebP, of any size, gray or in color. They
-are made similar to the training images. Fashion-MNIST: the picture is converted to gray. If more
-than half of its border is bright, it is inverted, because the data set has bright clothes on black;
-the output line then says "inverted". It is padded with black to a square, and resized to 28 x 28
-pixels. Transparent pixels become black if the object is bright, and white if it is dark. Nothing is
-cropped: the object should fill the picture. CIFAR-10: the largest square in the middle is cropped
-and resized to 32 x 32 pixels, in color. Transparent pixels become white."""
+are converted to images like those of the data set. Fashion-MNIST: the picture is converted to gray.
+The data set has bright clothes on black. So if more than half of the border of the picture is
+bright, the picture is inverted, and its line in the output says "inverted". It is padded with black
+to a square, and resized to 28 x 28 pixels. Transparent pixels become black if the object is bright,
+and white if it is dark. Nothing is cropped, so the object should fill the picture. CIFAR-10: the
+largest square in the middle is cropped and resized to 32 x 32 pixels, in color. Transparent pixels
+become white."""
 
 
 @dataclass(frozen=True)
@@ -377,15 +378,15 @@ def main(argv: Sequence[str] | None = None) -> Evaluation | list[Prediction | No
     """Read the command line, evaluate a run's net, and return the result."""
     description = "Evaluate a trained net on all test images, or classify pictures."
     parser = cli.Parser("evaluate", description, EPILOG)
-    parser.add_argument("run", metavar="RUN", help="run folder: args.json and net.params")
+    parser.add_argument("run", metavar="RUN", help="folder of a run, with args.json and net.params")
     parser.add_argument(
         "--images",
         nargs="+",
         metavar="FILE",
-        help="classify these pictures instead; - is standard input",
+        help="classify these pictures, and do not test the net; - means standard input",
     )
     parser.add_argument(
-        "--out", metavar="DIR", help="folder for confusion.png and mistakes.png; RUN if not given"
+        "--out", metavar="DIR", help="folder for confusion.png and mistakes.png; if not given, RUN"
     )
     cli.add_flags(parser, RunOptions, "ctx", "num_workers", "data_dir")
     given = vars(parser.parse_args(argv))

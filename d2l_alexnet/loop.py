@@ -1,6 +1,6 @@
 """The lecture's training loop: one step, one epoch, all epochs.
 
-Nothing is read from a disk, written to one, or printed here. Callbacks do that.
+This module reads no file, writes no file and prints nothing. Callbacks do that.
 """
 
 from __future__ import annotations
@@ -68,16 +68,16 @@ def fit(
 def train_epoch(training: Training, train_iter: Any, callback: Callback) -> dict[str, Any]:
     """Train on every batch of the training images once.
 
-    Loss and accuracy are summed *during the epoch*, while the net changes and dropout is active:
-    the running training accuracy is not the accuracy of any one net.
+    Loss and accuracy are summed *during the epoch*, while the net changes and dropout is active.
+    So the running training accuracy is not the accuracy of the net at the end of the epoch.
 
     Returns
     -------
     dict
-        The beginning of the epoch's row of the history.
+        The first entries of the epoch's row of the history.
     """
     state = training.state
-    # The batches of this epoch that are still to come: all, unless the run was resumed.
+    # The remaining batches of this epoch: all batches, unless the run was resumed.
     batches = TimedIterator(train_iter.from_batch(state.epoch, state.batches))
     waited = state.seconds_waiting
     for X, y in batches:
@@ -97,19 +97,20 @@ def train_epoch(training: Training, train_iter: Any, callback: Callback) -> dict
 
 
 def train_batch(training: Training, X: Any, y: Any) -> Any:
-    """Take one training step: the inside of the lecture's loop.
+    """Train one step: the body of the lecture's loop.
 
     Parameters
     ----------
     training : Training
     X, y : mxnet.nd.NDArray
-        (N, C, H, W) and (N,): this process's part of the batch.
+        (N, C, H, W) and (N,): the images and labels of this process's part of the batch.
 
     Returns
     -------
     mxnet.nd.NDArray
-        The sum of the losses, and the number of correct predictions, over the whole batch and with
-        the weights before the step; see `d2l_alexnet.state.MEASURED`. They may not be computed yet.
+        The sum of the losses, and the number of correct predictions; see
+        `d2l_alexnet.state.MEASURED`. They are for the whole batch of all processes, and for the
+        weights before the step. MXNet may still be computing them.
     """
     ctx, trainer = training.ctx, training.trainer
     seed_dropout(training)
@@ -118,7 +119,7 @@ def train_batch(training: Training, X: Any, y: Any) -> Any:
         y_hats = [training.forward(X) for X in Xs]  # (N, 10)
         ls = [training.loss(y_hat, y) for y_hat, y in zip(y_hats, ys)]  # (N,)
         with scale_loss(ls, training) as scaled:
-            autograd.backward(scaled)  # of the sum of all losses
+            autograd.backward(scaled)  # the gradient of the sum of all losses
     sums = [training.measure(l, y_hat, y) for l, y_hat, y in zip(ls, y_hats, ys)]
     trainer.step(training.recipe.batch_size)
     average_statistics(training)
@@ -126,14 +127,14 @@ def train_batch(training: Training, X: Any, y: Any) -> Any:
 
 
 def evaluate(training: Training, key: str, data_iter: Any, callback: Callback) -> float:
-    """Measure the net's accuracy in predict mode; the first process measures it for all."""
+    """Measure the net's accuracy in predict mode. The first process sends it to the others."""
     batches = _with_callback(training, key, data_iter, callback)
     measure = functools.partial(evaluate_accuracy, training.net, batches, training.ctx)
     return training.group.broadcast_object(measure)
 
 
 def _with_callback(training: Training, key: str, data_iter: Any, callback: Callback) -> Iterator:
-    """Pass on the batches of an evaluation, and call the callback for each."""
+    """Yield the batches of an evaluation, and call the callback for each batch."""
     callback.on_test_begin(training, key, data_iter.images)
     for X, y in data_iter:
         yield X, y
@@ -144,13 +145,14 @@ def _with_callback(training: Training, key: str, data_iter: Any, callback: Callb
 def average_statistics(training: Training) -> None:
     """Give all devices of all processes the mean of their running averages of batch normalization.
 
-    Each device has updated them from its own part of the batch. With the mean, every device tests
-    the same net, and a checkpoint holds one value. It is done in every step, because a checkpoint
-    can be saved after any step.
+    Each device has updated its running averages from its own part of the batch. With the mean, the
+    net is the same on every device, and a checkpoint contains one value. This is done in every
+    step, because a checkpoint can be saved after any step.
     """
     for statistic, gamma in training.statistics:
-        # MXNet updates a statistic in the backward pass, and its engine does not know that. Adding
-        # zeros made from a gradient of the same layer makes it wait for the backward pass.
+        # MXNet updates a statistic in the backward pass, but its engine has no such dependency. So
+        # zeros are added that are made from a gradient of the same layer. Then the engine waits for
+        # the backward pass.
         pairs = zip(statistic.list_data(), gamma.list_grad())
         values = [value + gradient.zeros_like() for value, gradient in pairs]
         total = training.group.all_reduce(sum_over_devices(values))
@@ -160,7 +162,7 @@ def average_statistics(training: Training) -> None:
 
 
 def seed_dropout(training: Training) -> None:
-    """Seed dropout for this step, so that a resumed run uses the same dropout masks."""
+    """Set the seed of dropout for this step, so that a resumed run has the same dropout masks."""
     rank, steps = training.group.rank, training.state.steps
     seeds = seeds_of_step(training.seed, steps, len(training.ctx), rank)
     for device, seed in zip(training.ctx, seeds):
@@ -168,15 +170,15 @@ def seed_dropout(training: Training) -> None:
 
 
 def seeds_of_step(seed: int, step: int, devices: int, rank: int = 0) -> list[int]:
-    """Derive the seeds of one step's dropout, one for each device of a worker."""
+    """Compute the seeds for dropout in one step, one for each device of a worker."""
     states = np.random.SeedSequence([seed, step]).generate_state(devices * (rank + 1))
     return (states[-devices:] >> 1).tolist()
 
 
 def scale_loss(ls: list, training: Training) -> Any:
-    """Return a context manager that scales losses for float16, whose small gradients would be 0.
+    """Return a context manager that scales the losses in float16, where small gradients become 0.
 
-    In float32 it changes nothing.
+    In other formats it changes nothing.
     """
     if training.recipe.dtype == "float16":
         return amp.scale_loss(ls, training.trainer)
@@ -184,7 +186,7 @@ def scale_loss(ls: list, training: Training) -> Any:
 
 
 class TimedIterator:
-    """Pass on the items of an iterator, and sum the seconds spent waiting for them.
+    """Yield the items of an iterator, and sum the seconds spent waiting for them.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ def lenet(num_classes: int = 10, dropout: float = 0.0) -> Any:
     """
     if dropout:
         raise InputError(f"--dropout {dropout}: LeNet has no dropout layers; use 0")
-    with mx.name.NameManager():  # the layers of every net are conv0, pool0, …
+    with mx.name.NameManager():  # so that the layers of every net are named conv0, pool0, …
         net = nn.HybridSequential()
         net.add(  # comments: output shapes for a (1, 1, 28, 28) image
             nn.Conv2D(6, kernel_size=5, padding=2, activation="sigmoid"),  # (1, 6, 28, 28)
@@ -73,17 +73,17 @@ def alexnet(num_classes: int = 10, dropout: float = 0.5) -> Any:
     with mx.name.NameManager():
         net = nn.HybridSequential()
         net.add(  # comments: output shapes for a (1, 1, 224, 224) image
-            # A large window and a large stride reduce height and width at once.
+            # A large kernel and a large stride reduce height and width strongly.
             nn.Conv2D(96, kernel_size=11, strides=4, activation="relu"),  # (1, 96, 54, 54)
             nn.MaxPool2D(pool_size=3, strides=2),  # (1, 96, 26, 26)
             nn.Conv2D(256, kernel_size=5, padding=2, activation="relu"),  # (1, 256, 26, 26)
             nn.MaxPool2D(pool_size=3, strides=2),  # (1, 256, 12, 12)
-            # Three convolutions in a row that keep height and width.
+            # Three consecutive convolutions that do not change height and width.
             nn.Conv2D(384, kernel_size=3, padding=1, activation="relu"),  # (1, 384, 12, 12)
             nn.Conv2D(384, kernel_size=3, padding=1, activation="relu"),  # (1, 384, 12, 12)
             nn.Conv2D(256, kernel_size=3, padding=1, activation="relu"),  # (1, 256, 12, 12)
             nn.MaxPool2D(pool_size=3, strides=2),  # (1, 256, 5, 5)
-            # The next two dense layers have nine tenths of all parameters.
+            # The next two dense layers have nine tenths of all parameters of the net.
             nn.Dense(4096, activation="relu"),  # (1, 4096)
             nn.Dropout(dropout),
             nn.Dense(4096, activation="relu"),  # (1, 4096)
@@ -104,7 +104,8 @@ def alexnet_cifar10(num_classes: int = 10, dropout: float = 0.5, pool: int = 6) 
         Dropout probability of the inputs of the two large dense layers: at least 0, below 1. A
         run uses the dropout of its recipe.
     pool : int
-        Side of the square that the last feature map is pooled to, for every image size.
+        Side of the feature map after the last pooling, in pixels. It does not depend on the image
+        size.
 
     Returns
     -------
@@ -202,8 +203,7 @@ class AdaptiveAvgPool2D(nn.HybridBlock):
 class PyTorchDefault(mx.init.Initializer):
     """PyTorch's initial weights and biases: uniform between -1/√fan_in and 1/√fan_in.
 
-    The fan-in is the number of values that each output is a sum over. MXNet's other initializers
-    set biases to 0.
+    The fan-in is the number of inputs of each output. MXNet's other initializers set biases to 0.
     """
 
     def __init__(self) -> None:
@@ -211,13 +211,13 @@ class PyTorchDefault(mx.init.Initializer):
         self._bounds: dict[str, float] = {}  # by the layer's name
 
     def __call__(self, desc: Any, arr: Any) -> None:
-        """Fill the weight or bias of the given name; fill other arrays as their layers say.
+        """Fill a weight or bias; fill other arrays with the default of their layer.
 
         Raises
         ------
         ValueError
-            For a bias before its weight. MXNet initialises biases first if the shapes of the net
-            are not known.
+            If a bias is filled before its weight. This happens if the shapes of the net are not
+            known yet: MXNet then initialises biases first.
         """
         layer, _, kind = desc.rpartition("_")
         if kind == "weight":

@@ -1,8 +1,10 @@
-"""Where and how a run is done. `d2l_alexnet.recipes` says what a net is trained on, and how.
+"""The settings of a run that do not depend on the recipe: device, folders, seed.
+
+`d2l_alexnet.recipes` has the other settings, such as the net, the data set and the learning rate.
 
 A field that is declared with `option` is also a flag of the commands. `d2l_alexnet.cli.add_flags`
 makes the flags from the dataclasses here and from `Recipe`. `d2l_alexnet.validation` checks flags
-and files by the ranges that the fields declare.
+and files with the ranges that the fields declare.
 """
 
 from __future__ import annotations
@@ -17,14 +19,15 @@ def option(default: Any, help: str, flag: str = "", **limits: Any) -> Any:
     Parameters
     ----------
     default : bool, int, float, str or None
-        Its type is the type of the option. None is the default of an optional string.
+        The default value. The option has the same type; None stands for an optional string.
     help : str
         The text in ``--help``.
     flag : str, optional
         The flag, if it is not ``--`` and the field's name.
     **limits
-        ``minimum`` and ``maximum``, both allowed values; ``above`` and ``below``, both not
-        allowed; ``choices``, a tuple of all allowed values; ``metavar``.
+        ``minimum`` and ``maximum``: the smallest and the largest allowed value. ``above`` and
+        ``below``: all allowed values are above or below this number. ``choices``: a tuple of all
+        allowed values. ``metavar``: the name of the value in ``--help``.
 
     Returns
     -------
@@ -44,18 +47,18 @@ RESUMED_WITH = ("ctx", "num_workers", "data_dir", "checkpoint_minutes")
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where and how a run is done.
+    """The settings of a run that do not depend on the recipe: device, folders, seed.
 
     Parameters
     ----------
     ctx : str
-        ``auto`` (the GPU if there is a usable one), ``cpu``, ``gpu``, ``gpu:N``, or several
-        devices, ``gpu:0,1``.
+        The device: ``auto`` (the GPU if MXNet can use one, else the CPU), ``cpu``, ``gpu``,
+        ``gpu:N``, or several GPUs, ``gpu:0,1``.
     seed : int
         Seed of the initial weights, the order of the images, and dropout. On a CPU the same seed
         gives the same net. On a GPU the dropout of MXNet 1.9.1 ignores the seed.
     num_workers : int
-        Processes that prepare batches, for each loader. At most one per core is started.
+        Number of processes that prepare batches, for each loader. At most one per core is started.
     data_dir : path, optional
         Folder of the data set's files; MXNet's own data folder if not given.
     out : path, optional
@@ -70,7 +73,9 @@ class RunOptions:
     """
 
     ctx: str = option(
-        "auto", "auto (the GPU if there is a usable one), cpu, gpu, gpu:N, or several: gpu:0,1"
+        "auto",
+        "device: auto (the GPU if MXNet can use one, else the CPU), cpu, gpu, gpu:N, or several "
+        "GPUs: gpu:0,1",
     )
     seed: int = option(
         0,
@@ -78,20 +83,26 @@ class RunOptions:
         minimum=0,
         maximum=2**31 - 1,
     )
-    num_workers: int = option(4, "processes that prepare batches, at most one per core", minimum=0)
+    num_workers: int = option(
+        4, "number of processes that prepare batches; at most one per core is started", minimum=0
+    )
     data_dir: str | None = option(
         None,
-        "folder of the data set's files; MXNet's own data folder if not given",
+        "folder of the data set; if not given, MXNet's own data folder",
         metavar="DIR",
     )
-    out: str | None = option(None, "new run folder; runs/RECIPE-TIME if not given", metavar="DIR")
+    out: str | None = option(
+        None, "new folder for the run; if not given, runs/RECIPE-TIME", metavar="DIR"
+    )
     checkpoint_minutes: float = option(
         5.0, "minutes between two checkpoints inside an epoch", above=0
     )
     explain_gap: bool = option(
-        False, "measure why the running training accuracy is below the test accuracy"
+        False,
+        "measure two more accuracies per epoch, to explain why training accuracy is below test "
+        "accuracy",
     )
-    tensorboard: bool = option(False, "also write TensorBoard logs; a resumed run continues them")
+    tensorboard: bool = option(False, "also write logs for TensorBoard")
 
 
 @dataclass(frozen=True)
@@ -104,14 +115,18 @@ class DistributedOptions:
         ``device`` for a run of one process. ``dist_sync`` for a worker that
         ``python -m d2l_alexnet.distributed.launch`` has started.
     patience : float
-        Seconds to wait for the other processes in a step. At the start it is at least a minute.
+        Seconds that a process waits for the others in a step before it ends. At the start it
+        waits at least a minute.
     """
 
     kvstore: str = option(
         "device",
-        "dist_sync: this process is a worker (set by distributed.launch)",
+        "dist_sync makes this process a worker; distributed.launch sets it",
         choices=("device", "dist_sync"),
     )
     patience: float = option(
-        300.0, "seconds to wait for other workers before giving up", above=0, maximum=1_000_000
+        300.0,
+        "seconds that a worker waits for the others before it ends",
+        above=0,
+        maximum=1_000_000,
     )

@@ -1,6 +1,7 @@
 """The settings of every run, and the lectures' published results.
 
-A recipe is a frozen dataclass. ``dataclasses.replace(RECIPES["lecture"], lr=0.1)`` makes another.
+A recipe is a frozen dataclass. ``dataclasses.replace(RECIPES["lecture"], lr=0.1)`` makes a changed
+copy.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from d2l_alexnet.options import limited, option
 
-MOST = 10**9  # images, steps or epochs
+MOST = 10**9  # largest number of images, steps or epochs
 DTYPES = ("float32", "bfloat16", "float16")  # the formats that nets compute in
 
 
@@ -35,10 +36,11 @@ class Recipe:
     augment : bool
         Whether training images are also rotated, flipped and color-jittered at random.
     train_size : int
-        Number of training images in an epoch: the first ones of the file, shuffled.
+        Number of training images in an epoch. They are the first images of the file. Their order is
+        shuffled in each epoch.
     batch_size : int
-        Images per step. A gradient is the sum over a batch divided by this number, even for a
-        last batch with fewer images.
+        Images per step. The gradient of a batch is the sum over its images, divided by this number.
+        The last batch may have fewer images; its sum is divided by the same number.
     num_epochs : int
         Number of epochs.
     initializer, initializer_params : str, dict
@@ -46,21 +48,22 @@ class Recipe:
     optimizer, optimizer_params : str, dict
         The name of one of MXNet's optimizers, and its settings other than the learning rate.
     lr : float
-        Learning rate; with warm-up and decay, the highest one.
+        Learning rate. With warm-up and decay, this is the highest rate.
     lr_since : int
-        The epoch from which `lr` holds: 1, or where a resumed run was given another rate.
+        The first epoch with the rate `lr`. It is 1, or, if the user has changed the rate of a
+        resumed run, the epoch of this change.
     warmup_steps : int
-        Steps in which the rate rises from 0 to `lr`, at most a tenth of the run.
+        Number of steps in which the rate rises from 0 to `lr`, at most a tenth of all steps.
     decay : bool
         Whether the rate then falls linearly to 0 at the end of the run.
     plateau : dict
-        Settings of `d2l_alexnet.schedule.reduce_on_plateau`, which cuts the rate when validation
-        accuracy has stopped rising. If empty, the rate is not cut.
+        Settings of `d2l_alexnet.schedule.reduce_on_plateau`, which reduces the rate when validation
+        accuracy no longer rises. If empty, the rate is not reduced.
     dtype : str
-        The format that the net computes in, see `d2l_alexnet.precision`: ``float32``,
-        ``bfloat16`` on a CPU or ``float16`` on a GPU.
+        The number format of the computation: ``float32``, ``bfloat16`` on a CPU, or ``float16`` on
+        a GPU. See `d2l_alexnet.precision`.
     published : tuple of dict
-        The lecture's own results: a row per epoch, with the keys of a history that are known.
+        The lecture's own results: a row per epoch, as in a history. Unknown values are left out.
     """
 
     name: str
@@ -81,7 +84,8 @@ class Recipe:
     initializer_params: dict = field(default_factory=dict)
     optimizer: str = "sgd"
     optimizer_params: dict = field(default_factory=dict)
-    lr: float = option(0.01, "learning rate", minimum=1e-30, maximum=1e30)  # MXNet's are float32
+    # MXNet stores the rate as float32.
+    lr: float = option(0.01, "learning rate", minimum=1e-30, maximum=1e30)
     lr_since: int = limited(1, minimum=1, maximum=MOST)
     warmup_steps: int = limited(0, minimum=0, maximum=MOST)
     decay: bool = False
@@ -134,10 +138,10 @@ LECTURE = Recipe(
     ),
 )
 
-# The same layers and images in a minute or two on two CPU cores. What is different:
+# The same layers and image size, in a minute or two on two CPU cores. The differences:
 # - one epoch of 4,480 images, in batches of 32: 140 steps;
-# - no dropout: no image is seen twice, so none can be memorised;
-# - initial weights for ReLUs (He et al., 2015), so that the first steps already learn;
+# - no dropout: no image is seen twice, so the net cannot memorise images over epochs;
+# - initial weights for ReLUs (He et al., 2015), so that the net learns from the first steps on;
 # - Adam, with averages over the last 5 gradients and 50 squared gradients, as the steps are few;
 # - a learning rate that rises for a tenth of the steps, then falls to 0.
 QUICK = Recipe(
@@ -183,7 +187,7 @@ def _row_cifar10(
 
 
 # STAT 453, L13.9.3, which runs in PyTorch: AlexNet on CIFAR-10, as published. One run on a GPU,
-# 48 s per epoch. For the epochs in which the rate was cut, only the rate is known.
+# 48 s per epoch. For the epochs in which the rate was reduced, only the rate is known.
 CIFAR10_ALEXNET = Recipe(
     name="cifar10-alexnet",
     data="cifar10",

@@ -314,14 +314,16 @@ def main(argv: Sequence[str] | None = None) -> list[Layer]:
     parser = cli.Parser(
         "shapes", "Print the output shape, parameters and multiply-adds of each layer of a net."
     )
-    parser.add_argument("--net", default="alexnet", help=f"{', '.join(NETS)} or gluoncv:NAME")
+    parser.add_argument(
+        "--net", default="alexnet", help=f"the net: {', '.join(NETS)} or gluoncv:NAME"
+    )
     parser.add_argument(
         "--input",
         type=parse_shape,
         metavar="N,C,H,W",
-        help="input shape; if not given, the lecture's, or 1,3,224,224 for gluoncv:NAME",
+        help="input shape; if not given, one image of the lecture, or 1,3,224,224 for GluonCV",
     )
-    parser.add_argument("--format", choices=FORMATS, default="table", help="how to print it")
+    parser.add_argument("--format", choices=FORMATS, default="table", help="format of the output")
     args = parser.parse_args(argv)
     net, default_shape = net_by_name(args.net)
     layers = trace(net, args.input or default_shape)

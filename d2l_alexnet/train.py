@@ -35,11 +35,12 @@ from d2l_alexnet.runtime.signals import StopRequest
 from d2l_alexnet.state import Training
 from d2l_alexnet.validation import check_fields
 
-EPILOG = """Recipes. lecture: five epochs of 60,000 images, as published; an epoch takes 17 s on the
-lecture's GPU, and 15 minutes or more on two CPU cores. quick: one epoch of 4,480 images; it takes
-a minute or two on two cores. lenet: five epochs of LeNet, some seconds each. cifar10-alexnet,
-cifar10-convnet: the nets of the second lecture, 200 and 50 epochs. Every run measures its first
-batches and prints how long an epoch takes."""
+EPILOG = """Recipes: "lecture" trains AlexNet on Fashion-MNIST as in the first lecture, for five
+epochs of 60,000 images. An epoch takes 17 s on the lecture's GPU, and about 12 minutes in float32
+on two CPU cores. "quick" trains the same net for one epoch of 4,480 images. It takes a minute or
+two on two cores. "lenet" trains LeNet for five epochs of some seconds each. "cifar10-alexnet" and
+"cifar10-convnet" train the nets of the second lecture, for 200 and for 50 epochs. Every run
+measures its first batches. Then it prints how long an epoch takes."""
 
 
 def train(
@@ -54,9 +55,9 @@ def train(
     Parameters
     ----------
     recipe : Recipe
-        What is learnt, such as ``RECIPES["lecture"]``.
+        The net, the data and the settings, such as ``RECIPES["lecture"]``.
     options : RunOptions, optional
-        Where and how it is done.
+        The device, the folders and the other settings of `RunOptions`.
     callbacks : iterable of Callback
         Called during the run; see `d2l_alexnet.callbacks`.
     group : SingleProcess or ProcessGroup
@@ -106,7 +107,7 @@ def resume(
         Fields of the recipe to change: `num_epochs` and `lr`. If the recipe cuts the rate on a
         plateau, `lr` is the rate of the current epoch.
     options : RunOptions, optional
-        All but the seed, `explain_gap` and `out`, which are the run's.
+        `seed`, `explain_gap` and `out` are not used, because the run has its own.
     callbacks, group, **keywords
         As for `train`. A group may have more or fewer processes than before.
 
@@ -118,7 +119,7 @@ def resume(
     Raises
     ------
     InputError, RunError, Interrupted
-        As for `train`; and for a setting that may not change.
+        As for `train`, and if `changes` has a setting that may not change.
     """
     recipe, saved = read_settings(run, group)
     kept = {name: getattr(saved, name) for name in SAVED}
@@ -146,7 +147,7 @@ def _run(
     resumed: bool = False,
     changed: Collection[str] = (),
 ) -> list[dict]:
-    """Load the data, build the net and train it: what `train` and `resume` have in common."""
+    """Load the data, build the net and train it, for `train` and for `resume`."""
     check_recipe(recipe)
     check_fields(vars(options), fields(RunOptions))
     kept = {name: getattr(options, name) for name in SAVED}
@@ -173,7 +174,7 @@ def _run(
         active: list[Callback] = []
         if group.is_main:
             workers = len(train_iter.workers)
-            if changed:  # first the checkpoint, which the settings have to match
+            if changed:  # save first: the settings must match the newest checkpoint
                 net, trainer, state = training.net, training.trainer, training.state
                 checkpoint.save(run, net, trainer, state, settings_of(training))
             write_settings(run, training.recipe, options, ctx, workers, group.size)
@@ -188,7 +189,7 @@ def _run(
 def lock_folder(
     recipe: Recipe, options: RunOptions, group: SingleProcess, resumed: bool
 ) -> contextlib.AbstractContextManager[Path]:
-    """Return a context manager that locks the run folder; only the first process has one."""
+    """Return a context manager that locks the run folder. Only the first process locks it."""
     if not group.is_main:
         return contextlib.nullcontext(Path())
     if resumed:
@@ -199,7 +200,7 @@ def lock_folder(
 def load(
     recipe: Recipe, options: RunOptions, ctx: Sequence, group: SingleProcess
 ) -> tuple[DataLoader, dict[str, DataLoader]]:
-    """Load the data; of each batch of training images, only this process's part."""
+    """Load the data. The training loader yields only this process's part of each batch."""
     train_iter, eval_iters = load_data(recipe, options, ctx[0])
     check_parts([train_iter], len(ctx) * group.size)
     check_parts(eval_iters.values(), len(ctx))
@@ -209,7 +210,7 @@ def load(
 def start(
     net: Any, recipe: Recipe, options: RunOptions, ctx: Sequence, group: SingleProcess, steps: int
 ) -> Training:
-    """Give a net its initial weights and its trainer; `steps` is the number in an epoch."""
+    """Set the initial weights and make the trainer; `steps` is the number of steps per epoch."""
     initialize(net, recipe, ctx, options.seed)
     trainer = make_trainer(net, recipe, recipe.num_epochs * steps, group.kvstore)
     split_net = SplitNet(net) if options.explain_gap else None
@@ -217,12 +218,12 @@ def start(
 
 
 def check_parts(loaders: Iterable[Any], devices: int) -> None:
-    """Make sure that every batch, also the last one, has an image for each device.
+    """Check that every batch, also the last one, has an image for each device.
 
     Raises
     ------
     InputError
-        When it has not.
+        If the last batch has too few images.
     """
     for data_iter in loaders:
         last = data_iter.images % data_iter.batch_size or data_iter.batch_size
@@ -250,7 +251,7 @@ def load_checkpoint(training: Training, run: Path, changed: Collection[str], ste
     InputError
         When there is no undamaged checkpoint of a run with these settings.
     """
-    # With a new rate, the old one and the epoch from which it held do not matter.
+    # If the rate is changed, the old rate and the epoch of its change need not match.
     free = [*changed, *(["lr_since"] if "lr" in changed else [])]
     settings = {k: v for k, v in settings_of(training).items() if k not in free}
     net, trainer, group = training.net, training.trainer, training.group
@@ -268,10 +269,10 @@ def load_checkpoint(training: Training, run: Path, changed: Collection[str], ste
 
 
 def announce(recipe: Recipe, ctx: Sequence, why: str, run: Path) -> None:
-    """Print what is about to be done, on which devices, and why on these.
+    """Print the recipe, the devices, and why these devices are used.
 
-    All lines are written at once. Who closes the pipe after the first, as ``| head -1`` does, does
-    not end the run before there is something to save.
+    All lines are written at once. ``| head -1`` closes the pipe after the first line. A second
+    write would then end the run before there is anything to save.
     """
     names = ", ".join(map(str, ctx))
     lines = [
@@ -289,7 +290,7 @@ def announce(recipe: Recipe, ctx: Sequence, why: str, run: Path) -> None:
 def all_callbacks(
     run: Path, options: RunOptions, callbacks: Iterable[Callback], stop: StopRequest
 ) -> list[Callback]:
-    """List the callbacks of a run. What may fail to print is called after what saves."""
+    """List the callbacks of a run. `Progress` prints, which may fail; so it comes after saving."""
     command = resume_command(run, options)
     checkpointer = Checkpointer(run, options.checkpoint_minutes, stop, command)
     return [
@@ -302,18 +303,18 @@ def all_callbacks(
 
 
 def resume_command(run: Path, options: RunOptions) -> str:
-    """Write the command that resumes a run exactly as it was, quoted for a shell."""
+    """Write the command that resumes a run with the same options, quoted for a shell."""
     flags = cli.flags_of(options, *RESUMED_WITH)
     return shlex.join(["python", "-m", "d2l_alexnet.train", "--resume", str(run), *flags])
 
 
 def import_tensorboard() -> Callable[[Path], Callback]:
-    """Import the callback that needs an extra.
+    """Import the TensorBoard callback, which needs an optional dependency.
 
     Raises
     ------
     InputError
-        When the extra is not installed.
+        If this dependency is not installed.
     """
     try:
         from d2l_alexnet.callbacks.tensorboard import TensorBoard
@@ -326,11 +327,13 @@ def import_tensorboard() -> Callable[[Path], Callback]:
 
 def parser() -> cli.Parser:
     """Make the parser of the command line."""
-    description = "Train a net. The default settings are the lecture's; --recipe chooses others."
+    description = (
+        "Train a net by a recipe, or resume a run. A recipe is a net, a data set and all settings."
+    )
     new = cli.Parser("train", description, EPILOG)
-    cli.add_flag(new, "--recipe", choices=RECIPES, help="net, data and settings (default: lecture)")
+    cli.add_flag(new, "--recipe", choices=RECIPES, help="recipe, see below (default: lecture)")
     cli.add_flag(
-        new, "--resume", type=cli.not_empty, metavar="DIR", help="resume the run in this folder"
+        new, "--resume", type=cli.not_empty, metavar="DIR", help="resume the run in the folder DIR"
     )
     cli.add_flags(new, RunOptions)
     cli.add_flags(new, DistributedOptions)
@@ -347,14 +350,14 @@ def main(argv: Sequence[str] | None = None) -> list[dict]:
 
 
 def _train(given: dict[str, Any], group: SingleProcess) -> list[dict]:
-    """Train as the command line says."""
+    """Train with the settings of the command line."""
     options = cli.pop_options(given, RunOptions)
     recipe = replace(RECIPES[given.pop("recipe", "lecture")], **given)
     return train(recipe, options, group=group)
 
 
 def _resume(given: dict[str, Any], group: SingleProcess) -> list[dict]:
-    """Resume as the command line says."""
+    """Resume with the settings of the command line."""
     run = given.pop("resume")
     if "out" in given:
         raise InputError(f"--out {given['out']}: a run is resumed in its own folder; omit --out")

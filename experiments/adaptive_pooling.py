@@ -1,18 +1,21 @@
-"""What are the 36 copies worth? ``python experiments/adaptive_pooling.py``.
+"""Does AlexNet need pooling to 6 × 6? ``python experiments/adaptive_pooling.py``.
 
-Asked: the second lecture's AlexNet pools its last feature map to 6 × 6, and the lecture says that
-this makes large maps smaller but cannot make small maps larger. (Statements B3, B4 and B5.) With
-64 × 64 pixels that map is 1 × 1 and is repeated 36 times. What do parameters, time and accuracy
-become with a pooling to 1 × 1? Which image sizes work?
+Question (statements B3, B4 and B5): the second lecture's AlexNet pools its last feature map to 6 ×
+6. The lecture says that this makes large feature maps smaller, but cannot make small feature maps
+larger. With images of 64 × 64 pixels, the last feature map is 1 × 1, and the pooling copies it 36
+times. How do parameters, time and accuracy change if the net pools to 1 × 1? Which image sizes
+work?
 
-Result of the shapes: images of 63 pixels or more work. The last feature map is 1 × 1 at 63, 64 and
-70 pixels, 3 × 3 at 150 and 6 × 6 at 224. Without the copies the net has 20,344,650 parameters in
-place of 57,044,810. Time and accuracy: not run; this command runs them, in about 25 minutes on one
-core.
+Result for the shapes: images of 63 × 63 pixels or more work. The side of the last feature map is 1
+for images of 63, 64 and 70 pixels, 3 for 150 pixels and 6 for 224 pixels. Without the copies, the
+net has 20,344,650 parameters in place of 57,044,810.
 
-Both nets are trained with the settings of `quick`, which learns in few steps: four epochs of the
-first 9,000 images in batches of 64. 1,000 other training images are the validation images.
-Finished runs are skipped, and a run that was stopped is resumed.
+Result for time and accuracy: not measured yet. This command measures them, in about 25 minutes on
+one core.
+
+Both nets are trained with the settings of `quick`, with which a net learns in few steps. They are
+trained for four epochs of the first 9,000 images, in batches of 64. The validation images are 1,000
+other training images. Finished runs are skipped, and a run that was stopped is resumed.
 """
 
 from __future__ import annotations
@@ -74,7 +77,7 @@ def main() -> None:
 
 
 def size(side: int) -> dict:
-    """Say how an image of this size gets through the net: the side of the last feature map."""
+    """Compute the side of the last feature map for images of this size, or say why they fail."""
     try:
         layers = shapes.trace(alexnet_cifar10(), (1, 3, side, side))
     except InputError as error:

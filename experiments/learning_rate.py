@@ -1,17 +1,18 @@
-"""How large may the learning rate be? LeNet and AlexNet: ``python experiments/learning_rate.py``.
+"""At which learning rates do LeNet and AlexNet learn? ``python experiments/learning_rate.py``.
 
-Asked: the first lecture trains LeNet at 0.9 and AlexNet at 0.01, because a deeper net needs a
-smaller rate. (Statement A4.) At which rates does each net learn, stand still or diverge? Where is
-the largest rate at which all seeds learn?
+Question (statement A4): the first lecture trains LeNet with a learning rate of 0.9 and AlexNet with
+0.01. The lecturer says that a deeper net needs a smaller rate. At which rates does each net learn,
+fail to learn, or diverge? What is the largest rate at which all seeds learn?
 
-Result: not run; this command runs it, in about half an hour on one core.
+Result: not measured yet. This command measures it, in about half an hour on one core.
 
-LeNet: its own recipe, all 60,000 images, five epochs. AlexNet: the lecture's recipe, two epochs of
-the first 3,000 images, which are 48 steps. So few steps show nothing at smaller rates; the run in
-results/lecture shows that AlexNet learns at 0.01. A net stands still if the mean loss of its last
-epoch is above 2.2; a net that knows nothing has a loss of 2.30. A run diverges if its loss becomes
-infinite, or is above 3 in an epoch. Accuracy is not compared, so only 1,000 images are tested.
-Finished runs are skipped, and a run that was stopped is resumed.
+LeNet has its own recipe: all 60,000 images, five epochs. AlexNet has the lecture's recipe, with two
+epochs of the first 3,000 images, which are 48 steps. In 48 steps, AlexNet does not learn at smaller
+rates than the ones tried here. The run in results/lecture shows that it learns at 0.01. A net fails
+to learn ("stands still") if the mean loss of its last epoch is above 2.2. A net that gives all
+classes the same probability has a loss of 2.30. A run diverges if its loss becomes infinite, or is
+above 3 in an epoch. Accuracy is not compared, so only 1,000 images are tested. Finished runs are
+skipped, and a run that was stopped is resumed.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 def measure(recipe: Recipe, folder: Path, seed: int) -> dict:
-    """Train a net, and say what came out: the mean loss of each epoch that was finite."""
+    """Train a net; return the outcome, and the mean loss of each epoch in which it was finite."""
     finite = True
     try:
         history = runs.train_once(recipe, folder, seed)
@@ -83,12 +84,12 @@ def largest(rows: list[dict], net: str) -> float | None:
 
 
 def draw(rows: list[dict]) -> Figure:
-    """Draw the loss of the last epoch by rate, a marker for each run."""
+    """Draw the loss of the last epoch against the learning rate, with a marker for each run."""
     figure = Figure(figsize=(11, 4), layout="constrained")
     for axes, net in zip(figure.subplots(1, len(NETS), sharex=True, sharey=True), NETS):
         for outcome, marker in OUTCOMES.items():
             found = [row for row in rows if (row["net"], row["outcome"]) == (net, outcome)]
-            # A run that diverges is drawn above all others, whatever its loss was.
+            # A run that diverges is drawn above all others, independent of its loss.
             losses = [2.6 if outcome == "diverges" else row["losses"][-1] for row in found]
             axes.plot([row["lr"] for row in found], losses, marker, label=outcome, mfc="none")
         axes.set(title=net, xlabel="learning rate", xscale="log", ylabel="loss of the last epoch")

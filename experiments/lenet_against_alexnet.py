@@ -1,17 +1,19 @@
-"""LeNet's epoch and AlexNet's epoch, measured: ``python experiments/lenet_against_alexnet.py``.
+"""How long is an epoch of LeNet and of AlexNet? ``python experiments/lenet_against_alexnet.py``.
 
-Asked: the first lecture says that an epoch takes 2.5 s for LeNet and 18 s for AlexNet on its GPU,
-and about an hour for AlexNet on a laptop. (Statements A2 and A3.) What is the ratio on one machine,
-and how does it compare with the ratio of the work? How long does the lecture's own code take here?
+Question (statements A2 and A3): the first lecture says that on its GPU an epoch takes 2.5 s for
+LeNet and 18 s for AlexNet, and on a laptop about an hour for AlexNet. What is the ratio of the two
+times on one machine? Is it the ratio of the multiply-adds? How long does the lecture's own code
+take on this machine?
 
 Result, n = 5, two cores of an AMD EPYC (AVX2), five minutes: LeNet 10.2 s (7.7 to 12.0), AlexNet
 2,295 s (2,216 to 2,525), the lecture's own code 5,306 s (5,113 to 5,680). AlexNet takes 240 times
 as long as LeNet (197 to 288) and has 2,252 times its multiply-adds. The log is in
 results/lenet-against-alexnet.
 
-Each process measures some training steps on a batch that is in memory, in turn with the others; see
-benchmarks/harness.py. An epoch is 60,000 images at the measured speed: neither the loader nor the
-test after the epoch is included. If it is stopped, it begins again.
+Each program measures some training steps on a batch that is in memory. The programs measure in
+turn; see benchmarks/harness.py. The time of an epoch is the time of 60,000 images at the measured
+speed. It does not include the loader and the test after the epoch. If this command is stopped, it
+starts from the beginning.
 """
 
 from __future__ import annotations
@@ -74,7 +76,7 @@ def middle(values: list[float]) -> list[float]:
 
 
 def draw(rows: list[dict]) -> Figure:
-    """Draw the seconds of an epoch, a marker for each measurement."""
+    """Draw the seconds of an epoch, with a marker for each measurement."""
     figure = Figure(figsize=(7, 3), layout="constrained")
     axes = figure.subplots()
     for row in rows[::-1]:

@@ -1,17 +1,19 @@
 """Which classes are confused most often? ``python experiments/mistakes.py``.
 
-Asked: the second lecture finds cats and dogs confused most often, then ships and airplanes, and
-frogs and cats. (Statement B13.) Which pairs are it, over several nets and all 10,000 test images?
+Question (statement B13): the second lecture says that cats and dogs are confused most often, then
+ships and airplanes, and frogs and cats. Which pairs of classes are confused most often, over
+several nets and all 10,000 test images?
 
 Result, n = 1 net of each data set, one core of an AMD EPYC, about seven minutes: of CIFAR-10
 cat/dog 331 ± 18 images, automobile/truck 193 ± 14, bird/cat and bird/deer 158 ± 12, airplane/ship
 151 ± 12; cat/frog is eighth with 123 ± 11. Of Fashion-MNIST pullover/coat 409 ± 20, pullover/shirt
 380 ± 19. The spread of several seeds: not run. The log is in results/mistakes.
 
-A pair counts images of either class that are predicted as the other. The number is the mean over
-the nets. Its standard error is that of 10,000 images: the nets are tested on the same ones. No
-weights of the lecture's AlexNet are committed, so the net of CIFAR-10 is its ConvNet, after ten
-epochs. Finished runs are skipped, and a run that was stopped is resumed.
+For a pair, the images of one class that are predicted as the other are counted, in both directions.
+The number is the mean over the nets. The standard error says how much the number would vary with
+other test images. It does not say how much the nets vary. No weights of the lecture's AlexNet are
+committed. So the net for CIFAR-10 is the lecture's ConvNet, after ten epochs. Finished runs are
+skipped, and a run that was stopped is resumed.
 """
 
 from __future__ import annotations
@@ -71,13 +73,13 @@ def evaluate(folder: Path) -> Evaluation:
 
 
 def pairs(evaluations: list[Evaluation]) -> list[dict]:
-    """Count the confusions of each pair of classes, with standard errors; the most first."""
+    """Count the confusions of each pair of classes, with standard errors; sort the most first."""
     labels, classes = evaluations[0].labels, evaluations[0].classes
     predicted = np.stack([evaluation.predicted for evaluation in evaluations])  # (nets, N)
     rows = []
     for a, b in itertools.combinations(range(len(classes)), 2):
         confused = (labels == a) & (predicted == b) | (labels == b) & (predicted == a)
-        each = confused.mean(axis=0)  # of an image: the fraction of the nets that confuse it
+        each = confused.mean(axis=0)  # for each image, the fraction of the nets that confuse it
         rows.append(
             dict(
                 pair=f"{classes[a]}/{classes[b]}",

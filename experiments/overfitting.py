@@ -1,11 +1,11 @@
 """What helps against overfitting? The ConvNet on CIFAR-10: ``python experiments/overfitting.py``.
 
-Asked: the second lecture's nets overfit by about 20 points in spite of dropout. How much do more
-dropout, the random crop and augmentation help, and what do they cost in time? (Statements B6, B11
-and B12 of the lecture.) 50 epochs each, seeds 0 and 1.
+Question (statements B6, B11 and B12): the second lecture's nets overfit by about 20 points,
+although they use dropout. How much do more dropout, the random crop and augmentation help? How much
+time do they take? Each run has 50 epochs. The seeds are 0 and 1.
 
-Result so far, training and validation accuracy after 50 epochs on one core, in minutes during which
-other programs ran:
+Result so far: training and validation accuracy after 50 epochs, and the time on one core. Other
+programs ran at the same time.
 
 - plain, n = 1: 1.000 and 0.750, 38 minutes (Intel Xeon);
 - dropout 0.5, n = 2: 0.999 and 0.760, 0.999 and 0.756, 33 minutes (AMD EPYC);
@@ -14,8 +14,8 @@ other programs ran:
 Not run: the random crop, augmentation alone, dropout 0.7, and seed 1 of two others; this command
 runs them.
 
-A run takes about half an hour on one core. Finished runs are skipped, and a run that was stopped
-is resumed.
+A run takes about half an hour on one core. Finished runs are skipped, and a run that was stopped is
+resumed.
 """
 
 from __future__ import annotations

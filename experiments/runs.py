@@ -1,4 +1,4 @@
-"""What the experiments share: flags, runs that are skipped if they are finished, and files."""
+"""Functions that all experiments use: flags, training a run only once, and writing files."""
 
 from __future__ import annotations
 
@@ -34,9 +34,11 @@ def parse(description: str, name: str) -> argparse.Namespace:
     """Parse the flags of an experiment. With ``--quick``, the data sets become small."""
     parser = cli.Parser(name, description.splitlines()[0])
     parser.prog = f"python experiments/{name}.py"
-    parser.add_argument("--quick", action="store_true", help="small nets and few images: seconds")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of the runs (default: runs/NAME)"
+        "--quick", action="store_true", help="small nets and few images; takes seconds"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the runs (default: runs/NAME)"
     )
     arguments = parser.parse_args()
     quick = "-quick" * arguments.quick
@@ -48,7 +50,7 @@ def parse(description: str, name: str) -> argparse.Namespace:
 
 
 def use_first_images(train: int, test: int) -> None:
-    """Let every data set have only its first images."""
+    """Reduce every data set to its first images."""
     for name, dataset in DATA_SETS.items():
 
         @functools.lru_cache(maxsize=1)
@@ -60,25 +62,26 @@ def use_first_images(train: int, test: int) -> None:
 
 
 def train_once(recipe: Recipe, folder: Path, seed: int, **keywords: Any) -> list[dict]:
-    """Return the history of `folder_of` a finished run."""
+    """Train a run if no finished run is found, and return its history; see `folder_of`."""
     return read_history(folder_of(recipe, folder, seed, **keywords) / "history.jsonl")
 
 
 def folder_of(
     recipe: Recipe, folder: Path, seed: int, needs: str = "history.jsonl", **keywords: Any
 ) -> Path:
-    """Find the folder of a finished run in results/, or train or resume the run in its own folder.
+    """Return the folder of a finished run: from results/, or after training or resuming it.
 
     Parameters
     ----------
     recipe : Recipe
     folder : pathlib.Path
-        Where the run is trained if no committed run has this recipe and seed, and all epochs.
+        The run is trained in this folder if no committed run has this recipe and seed and all its
+        epochs.
     seed : int
     needs : str
         A file that a committed run must have.
     **keywords
-        Of `d2l_alexnet.train.train`.
+        Keyword arguments of `d2l_alexnet.train.train`.
 
     Raises
     ------
@@ -100,7 +103,7 @@ def folder_of(
 
 
 def is_finished(folder: Path, recipe: Recipe, seed: int, explain_gap: bool = False) -> bool:
-    """Whether a folder has all epochs of a run with this recipe and seed."""
+    """Say whether a folder has all epochs of a run with this recipe and seed."""
     history = folder / "history.jsonl"
     return (
         _is_run(folder, recipe, seed, explain_gap)
@@ -112,7 +115,7 @@ def is_finished(folder: Path, recipe: Recipe, seed: int, explain_gap: bool = Fal
 def _is_run(folder: Path, recipe: Recipe, seed: int, explain_gap: bool) -> bool:
     try:
         found, options = read_settings(folder)
-    except InputError:  # it has a net that another experiment defines
+    except InputError:  # the run has a net that another experiment defines
         return False
     same = (replace(found, name=recipe.name), options.seed) == (recipe, seed)
     return same and options.explain_gap >= explain_gap
@@ -120,7 +123,7 @@ def _is_run(folder: Path, recipe: Recipe, seed: int, explain_gap: bool) -> bool:
 
 def totals(recipe: Recipe) -> dict[str, int]:
     """Sum the parameters and the multiply-adds for one image of a recipe's net."""
-    net = build_net(replace(recipe, dtype="float32"))  # whose layers can be counted
+    net = build_net(replace(recipe, dtype="float32"))  # in float32 the layers can be counted
     layers = shapes.trace(net, input_shape(recipe))
     names = ("parameters", "multiply_adds")
     return {name: sum(getattr(layer, name) for layer in layers) for name in names}
@@ -132,7 +135,7 @@ def minutes(history: Iterable[dict]) -> float:
 
 
 def write(path: Path, rows: Sequence[dict], **more: Any) -> None:
-    """Write what an experiment found, with the device that found it."""
+    """Write the results of an experiment, with the device on which they were measured."""
     about = dict(device=describe(choose_context("cpu")[0]), **more)
     lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
     path.write_text(json.dumps(about)[:-1] + f',\n "rows": [\n{lines}\n]}}\n')
@@ -146,7 +149,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def plot(histories: Mapping[str, Sequence[dict]], keys: Sequence[str], path: Path) -> None:
-    """Draw one column for each key, and one curve for each run by epoch."""
+    """Draw a panel for each key, with a curve over the epochs for each run."""
     figure = Figure(figsize=(5.5 * len(keys), 4), layout="constrained")
     for axes, key in zip(figure.subplots(1, len(keys), squeeze=False, sharey=True)[0], keys):
         for name, history in histories.items():

@@ -1,19 +1,28 @@
 """Why is training accuracy below test accuracy? ``python experiments/training_gap.py``.
 
-Asked: in the first lecture's log training accuracy is below test accuracy in every epoch, and the
-reason given is that it is averaged over the epoch while the net improves. (Statements A5 and A6.)
-Dropout is active meanwhile, too. How large is each part, epoch by epoch?
+Question (statements A5 and A6): in the first lecture's log, training accuracy is below test
+accuracy in every epoch. The lecturer's reason is that training accuracy is averaged over the epoch,
+while the net improves. Another reason may be that dropout is active while training accuracy is
+measured. How large is each part of the gap in each epoch?
 
-Result in float32, n = 1, two cores of an AMD EPYC, 93 minutes (results/lecture): the gap is 0.233,
-0.041, 0.029, 0.014 and 0.010 in epochs 1 to 5. Improvement during the epoch is the larger part in
-epochs 1 and 2 (0.199 and 0.026), dropout in epochs 3 to 5 (0.020, 0.016 and 0.013). Overfitting
-makes the gap smaller by 0.006 to 0.012. In bfloat16, n = 1, 103 minutes (results/lecture-bfloat16):
-the gap is 0.230, 0.043, 0.034, 0.017 and 0.005, improvement 0.196, 0.027, 0.021, 0.007 and 0.001,
-dropout 0.043, 0.022, 0.021, 0.017 and 0.015. The log is in results/training-gap.
+Result, n = 1 in each format, two cores of an AMD EPYC. The log is in results/training-gap.
 
-The lecture's recipe with ``--explain-gap``, seed 0, in float32 and in bfloat16. The initial weights
-and the order of the images are those of the same seed, so the two runs are not independent. A run
-that is not in results/ takes 75 minutes or more on two cores; a run that was stopped is resumed.
+- float32, 93 minutes, results/lecture:
+
+  - gap 0.233, 0.041, 0.029, 0.014 and 0.010 in epochs 1 to 5;
+  - improvement during the epoch is the larger part in epochs 1 and 2, 0.199 and 0.026;
+  - dropout is the larger part in epochs 3 to 5, 0.020, 0.016 and 0.013;
+  - overfitting makes the gap smaller by 0.006 to 0.012.
+
+- bfloat16, 103 minutes, results/lecture-bfloat16:
+
+  - gap 0.230, 0.043, 0.034, 0.017 and 0.005 in epochs 1 to 5;
+  - improvement during the epoch 0.196, 0.027, 0.021, 0.007 and 0.001;
+  - dropout 0.043, 0.022, 0.021, 0.017 and 0.015.
+
+Both runs have the lecture's recipe with ``--explain-gap`` and seed 0. So they have the same initial
+weights and the same order of the images, and are not independent. If a run is not in results/, it
+is trained, which takes 75 minutes or more on two cores. A run that was stopped is resumed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The data sets. Each has its own module, and is an entry of `DATA_SETS`."""
+"""The data sets. Each has its own module and an entry in `DATA_SETS`."""
 
 from d2l_alexnet.data.cifar10 import CIFAR10
 from d2l_alexnet.data.dataset import DataSet

@@ -13,8 +13,8 @@ from d2l_alexnet.options import RunOptions
 
 def main(argv: Sequence[str] | None = None) -> Arrays:
     """Find a data set or download it, print its folder, and return it."""
-    parser = cli.Parser("data", "Find a data set, or download it, and verify it.")
-    parser.add_argument("dataset", choices=DATA_SETS)
+    parser = cli.Parser("data", "Find a data set or download it, and verify its files.")
+    parser.add_argument("dataset", choices=DATA_SETS, help="name of the data set")
     cli.add_flags(parser, RunOptions, "data_dir")
     args = vars(parser.parse_args(argv))
     name, data_dir = args["dataset"], args.get("data_dir")

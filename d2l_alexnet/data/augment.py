@@ -1,7 +1,7 @@
 """Random augmentation of training images: crop, rotate, flip, color jitter.
 
-Each function takes images and a few random numbers in 0…1, which the sampler draws. So the result
-is the same in every loader worker, and in a run that was interrupted and resumed.
+Each function takes images and a few random numbers in 0…1. The sampler draws these numbers. So the
+result is the same in every loader worker, and in a run that was interrupted and resumed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def crop(images: np.ndarray, side: int, numbers: np.ndarray) -> list[np.ndarray]
 
 
 def rotate(X: Any, numbers: np.ndarray) -> Any:
-    """Rotate each image around its centre; the corners become black.
+    """Rotate each image around its center. The corners become black.
 
     Parameters
     ----------
@@ -85,16 +85,16 @@ def flip_and_jitter_color(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 
 def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
-    """Move an image's colors towards grey or away from it.
+    """Change the saturation of an image.
 
-    Gluon's RandomSaturation is wrong in MXNet 1.9.1: it uses the blue channel as grey.
+    Gluon's RandomSaturation is wrong in MXNet 1.9.1: it uses the blue channel as gray.
 
     Parameters
     ----------
     image : numpy.ndarray
         uint8 (H, W, 3).
     factor : float
-        0 makes the image grey, 1 does not change it.
+        0 makes the image gray, 1 does not change it.
 
     Returns
     -------

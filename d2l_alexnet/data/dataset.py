@@ -15,9 +15,10 @@ Arrays = Tuple[Tuple[np.ndarray, np.ndarray], Tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set. To add one, write a module with such a record.
+    """The description of a data set.
 
-    Then add the record to `DATA_SETS` in ``d2l_alexnet/data/__init__.py``.
+    To add a data set, write a module with a `DataSet` record. Then add the record to `DATA_SETS` in
+    ``d2l_alexnet/data/__init__.py``.
 
     Parameters
     ----------
@@ -28,31 +29,33 @@ class DataSet:
     classes : tuple of str
         The names of the classes, by label.
     channels : int
-        Channels of an image: 1 for grey, 3 for red, green and blue.
+        Channels of an image: 1 for gray, 3 for red, green and blue.
     side : int
         Side of an image in the files, in pixels.
     train_size : int
         Number of training images, without the validation images.
     read : callable
-        Takes the data folder, or None for MXNet's own. Finds or downloads the files, reads them,
-        and returns `Arrays`.
+        A function that finds or downloads the files, reads them, and returns `Arrays`. Its
+        argument is the data folder, or None for MXNet's own data folder.
     valid_fraction : float
-        The fraction of the files' training images that is used for validation instead: the last
-        ones. If it is above 0, validation accuracy is measured after each epoch.
+        The fraction of the training images in the files that is used for validation. The last
+        images of the files are used. If the fraction is above 0, validation accuracy is measured
+        after each epoch.
     measure_train_accuracy : bool
         Whether training accuracy is also measured after each epoch.
     mean, std : float
-        Pixels become ``(value / 255 - mean) / std``, in all channels.
+        A pixel value becomes ``(value / 255 - mean) / std``, in all channels.
     drop_last : bool
         Whether training drops the last batch of an epoch if it is incomplete.
     random_crop : bool
         Whether training images are cropped at random places. `Recipe.margin` and `Recipe.augment`
         need it.
     from_picture : callable, optional
-        Converts any picture, in mode RGBA, to an image like the images of the data set. It also
-        returns whether it inverted the picture. See `d2l_alexnet.data.pictures`.
+        A function that converts any picture, in mode RGBA, to an image like those of the data set.
+        It also returns whether it inverted the picture. See `d2l_alexnet.data.pictures`.
     status : callable, optional
-        Returns, in a clause, whether the files are in MXNet's data folder and verified.
+        A function that describes in a few words whether the files are in MXNet's data folder and
+        verified.
     """
 
     name: str

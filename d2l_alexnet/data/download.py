@@ -22,10 +22,10 @@ from tqdm import tqdm
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.runtime import process
 
-SCRATCH = ".getting-"  # begins the name of a scratch folder; host and process follow
-LARGEST = 2**28  # bytes of a file or of an archive's files; the largest archive has 186 million
-LONGEST = 3600  # seconds for a file or a program; then the next source is tried
-STALE = 24 * LONGEST  # seconds; no scratch folder is used so long
+SCRATCH = ".getting-"  # prefix of the name of a scratch folder, before the host and the process
+LARGEST = 2**28  # limit in bytes for a file or an unpacked archive; the largest has 186 million
+LONGEST = 3600  # limit in seconds for a file or a program; then the next source is tried
+STALE = 24 * LONGEST  # seconds; an older scratch folder is not in use any more
 GLUON_REPO = "https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com/"
 
 
@@ -37,11 +37,11 @@ class DataFile(Protocol):
         """The file's name."""
 
     def read(self, path: Path) -> np.ndarray:
-        """Read and verify the file; raise ValueError or OSError if it has other content."""
+        """Read and verify the file; raise ValueError or OSError if that fails."""
 
 
-# The name of a place that may have the files, and a function that gets a file from this place. The
-# function takes the file's name and a scratch folder. It returns the path of a copy in this folder.
+# The name of a source, and a function that gets a file from this source. The function takes the
+# name of the file and a scratch folder. It returns the path of a copy in this folder.
 Source = Tuple[str, Callable[[str, Path], Path]]
 
 
@@ -51,7 +51,7 @@ def default_data_dir(dataset: str) -> Path:
     Raises
     ------
     InputError
-        When neither a variable nor the system says which home folder this user has.
+        If the home folder of the user is not known.
     """
     try:
         home = os.environ.get("MXNET_HOME") or Path.home() / ".mxnet"
@@ -101,7 +101,7 @@ def read_file(folder: Path, file: DataFile) -> np.ndarray:
     Raises
     ------
     InputError
-        If the file has other content. The file is not changed.
+        If the file does not have the expected content. The file is not changed.
     """
     path = folder / file.name
     try:
@@ -116,7 +116,7 @@ def read_file(folder: Path, file: DataFile) -> np.ndarray:
 
 
 def status(dataset: str, files: Sequence[DataFile]) -> str:
-    """Return, in a clause, whether a data set's files are in MXNet's data folder and verified."""
+    """Describe whether the files of a data set are in MXNet's data folder and verified."""
     folder = default_data_dir(dataset)
     try:
         for file in files:
@@ -133,8 +133,8 @@ def get_missing(
 ) -> None:
     """Download the missing files into the data folder, and verify them.
 
-    Each file is first written to a scratch folder inside the data folder, and then moved. A move
-    is atomic: no program ever sees an incomplete file, and two processes can do this at once.
+    Each file is first written to a scratch folder inside the data folder, and then moved. A move is
+    atomic. So no program ever sees an incomplete file, and two processes can download at once.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def download(address: str, name: str, scratch: Path) -> Path:
     with urllib.request.urlopen(address + name, timeout=20) as response, path.open("wb") as out:
         size = int(response.headers.get("Content-Length", 0)) or None
         with tqdm(desc=name, total=size, unit="B", unit_scale=True, disable=None) as bar:
-            for block in iter(lambda: response.read1(2**16), b""):  # what has arrived
+            for block in iter(lambda: response.read1(2**16), b""):  # the bytes that have arrived
                 out.write(block)
                 bar.update(len(block))
                 if out.tell() > LARGEST:
@@ -247,9 +247,10 @@ def run(command: Sequence[str], folder: Path, line: int = -1, result: str = "") 
     folder : pathlib.Path
         The folder to run it in.
     line : int
-        The line of its output that has the reason when it fails: for most programs the last.
+        The line of the output that has the reason if the program fails. For most programs it is
+        the last line.
     result : str
-        A pattern for the file that it leaves in the folder.
+        A pattern for the file that the program writes to the folder.
 
     Returns
     -------
@@ -259,8 +260,8 @@ def run(command: Sequence[str], folder: Path, line: int = -1, result: str = "") 
     Raises
     ------
     OSError
-        If the program fails, or leaves no such file: the message has this line. And if it takes
-        longer than `LONGEST`, or writes a file or an output larger than `LARGEST`.
+        If the program fails or writes no such file; the message then has the line with the reason.
+        Also if it takes longer than `LONGEST`, or writes more than `LARGEST` bytes.
     """
     with tempfile.TemporaryFile("w+", dir=folder, errors="replace") as output:
         status = _run(command, folder, output)

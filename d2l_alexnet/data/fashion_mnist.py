@@ -1,6 +1,6 @@
 """Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017): images of clothes in 10 classes.
 
-60,000 training and 10,000 test images, 28 × 28, grey.
+60,000 training and 10,000 test images, 28 × 28, gray.
 ``python -m d2l_alexnet.data fashion-mnist`` finds or downloads them.
 """
 
@@ -43,7 +43,7 @@ class IdxFile:
     shape : tuple of int
         Shape of its array.
     sha256 : str
-        Digest of the unpacked bytes: the compressed files of different sources differ.
+        Digest of the unpacked bytes. The packed files of different sources differ.
     """
 
     name: str
@@ -65,7 +65,8 @@ class IdxFile:
         Raises
         ------
         ValueError
-            If the file has other content. A file that is too long is not unpacked to its end.
+            If the file does not have the expected content. A file that is too long is not unpacked
+            to its end.
         OSError
             If the file cannot be opened.
         """
@@ -125,8 +126,8 @@ def fashion_mnist(data_dir: str | Path | None = None) -> Arrays:
     Raises
     ------
     InputError
-        If a file in the data folder has other content (the file is not changed), or if no source
-        has a missing file.
+        If a file in the data folder does not have the expected content (the file is not changed),
+        or if a file is missing and no source has it.
     """
     folder = Path(data_dir or download.default_data_dir("fashion-mnist"))
     get_missing(folder)
@@ -145,7 +146,7 @@ def get_missing(folder: Path) -> None:
 
 
 def sources() -> list[download.Source]:
-    """List the places that may have the files, in the order in which they are tried."""
+    """List the sources of the files, in the order in which they are tried."""
     return [
         ("Debian's folder", copy_from_debian),
         *(
@@ -168,7 +169,7 @@ def unpack_from_debian(name: str, scratch: Path) -> Path:
         get = ["download", DEBIAN_PACKAGE]
         try:
             package = download.run([*APT_GET, *get], scratch, result="*.deb")
-        except OSError:  # this machine has no package lists, or old ones: download private ones
+        except OSError:  # no package lists, or old ones: download lists into the scratch folder
             for folder in ("lists/partial", "cache/archives/partial"):
                 (scratch / folder).mkdir(parents=True)
             private = [f"-oDir::State::Lists={scratch}/lists", f"-oDir::Cache={scratch}/cache"]

@@ -21,7 +21,9 @@ from d2l_alexnet.errors import InputError
 from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import CIFAR10_ALEXNET, LECTURE, Recipe
 
-TEST_BATCH_SIZE = 128  # minimum: every batch reads the large weights of the dense layers
+# The smallest batch size for tests. In small batches, reading the weights of the dense layers would
+# take most of the time.
+TEST_BATCH_SIZE = 128
 
 
 def load_data(
@@ -33,17 +35,18 @@ def load_data(
     ----------
     recipe : Recipe
     options : RunOptions, optional
-        The seed, `num_workers`, `data_dir` and `explain_gap` are used. The order of the training
-        images and their random changes depend on the seed, not on the number of workers.
+        `seed`, `num_workers`, `data_dir` and `explain_gap` are used. The order of the training
+        images and their augmentation depend on the seed, not on the number of workers.
     ctx : mxnet.Context, optional
         The device that batches are copied to; the CPU if not given.
 
     Returns
     -------
     train_iter : DataLoader
-        Yields ``X, y``: float32 (N, C, H, W) and int32 (N,). It is shuffled again for every epoch.
+        Yields ``X, y``: float32 (N, C, H, W) and int32 (N,). The images are shuffled again for
+        every epoch.
     evaluations : dict of str to DataLoader
-        Iterators that are not shuffled. Each key is the key of an accuracy in the history.
+        Loaders that do not shuffle. Each key is the key of an accuracy in the history.
 
     Raises
     ------
@@ -75,9 +78,9 @@ def load_data_fashion_mnist(
     batch_size : int
         Images in a batch. The last batch of an epoch may be smaller.
     resize : int
-        Side of the resized images, in pixels; 28 in the files.
+        Side of the resized images, in pixels. In the files it is 28.
     train_size : int
-        Number of training images to use: the first ones.
+        Number of training images to use. They are the first images of the file.
     ctx : mxnet.Context, optional
         The device that batches are copied to; the CPU if not given.
     **options
@@ -87,7 +90,7 @@ def load_data_fashion_mnist(
     -------
     train_iter, test_iter : DataLoader
         Each yields ``X, y``: float32 (N, 1, resize, resize) in 0…1, and int32 (N,). Call `close`
-        after use, or use them in a ``with`` block.
+        of both loaders after use, or use them in a ``with`` block.
     """
     recipe = replace(LECTURE, batch_size=batch_size, resize=resize, train_size=train_size)
     train_iter, evaluations = _make_loaders(recipe, RunOptions(**options), ctx, batch_size)
@@ -103,21 +106,22 @@ def load_data_cifar10(
     ctx: Any = None,
     **options: Any,
 ) -> tuple[DataLoader, DataLoader, DataLoader]:
-    """Load CIFAR-10 as its lecture does: resized, cropped, as tensors in -1…1.
+    """Load CIFAR-10 as the second lecture does: resized, cropped, as tensors in -1…1.
 
     Parameters
     ----------
     batch_size : int
         Images in a batch. Training drops the last batch of an epoch if it is incomplete.
     resize : int
-        Side of the resized images, in pixels; 32 in the files.
+        Side of the resized images, in pixels. In the files it is 32.
     crop : int
-        Side of the squares that are then cropped: at a random place for training, at the centre
-        otherwise. If both sizes are 32, images are not changed, as for the lecture's ConvNet.
+        Side of the cropped images, in pixels. Training images are cropped at a random place, other
+        images in the middle. If `resize` and `crop` are 32, images are not changed, as for the
+        lecture's ConvNet.
     augment : bool
         Whether training images are also rotated, flipped and color-jittered.
     train_size : int
-        Number of training images to use: the first ones.
+        Number of training images to use. They are the first images of the files.
     ctx, **options
         As for `load_data_fashion_mnist`.
 

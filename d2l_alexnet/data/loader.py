@@ -1,4 +1,4 @@
-"""Gluon's data loader, with worker processes that are checked, and ended when it is closed."""
+"""Gluon's data loader, which also checks its worker processes, and ends them when closed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from d2l_alexnet.runtime.cores import usable_cores
 from d2l_alexnet.runtime.process import children_end_with_this_process
 from d2l_alexnet.runtime.signals import blocked_signals
 
-WORKER_NICENESS = 10  # added to this process's niceness: on a busy core a worker gets a tenth
+# Added to the niceness of this process, so that loader workers have a lower priority. If a worker
+# shares a core with this process, the worker gets about a tenth of the time.
+WORKER_NICENESS = 10
 
 
 @contextlib.contextmanager
@@ -67,7 +69,7 @@ def fit_shared_memory(
     if not num_workers or not Path(folder).exists():
         return dict(num_workers=num_workers, prefetch=prefetch)
     free = shutil.disk_usage(folder).free
-    room = free // batch_bytes - 3  # 3: one more is being prepared, two are in use
+    room = free // batch_bytes - 3  # one more batch is being prepared, and two are in use
     if room >= prefetch:
         return dict(num_workers=num_workers, prefetch=prefetch)
     fewer, ahead = (min(num_workers, room + 1), room) if room >= 1 else (0, 0)
@@ -105,7 +107,7 @@ class DataLoader(gluon.data.DataLoader):
     images : int
         Images in an epoch.
     workers : list of multiprocessing.Process
-        The worker processes. Loaders made by `first` and `shard` use the same ones.
+        The worker processes. Loaders made by `first` and `shard` use the same workers.
     """
 
     def __init__(
@@ -119,8 +121,8 @@ class DataLoader(gluon.data.DataLoader):
         **settings: Any,
     ) -> None:
         settings.update(last_batch=last_batch, batchify_fn=transform.batchify)
-        # The workers are forked, whatever Python's default: see `runtime.old_modules`. They inherit
-        # the blocked signals, so they work until the run is saved.
+        # The workers are forked, also if this is not Python's default: see `runtime.old_modules`.
+        # They inherit the blocked signals, so they work until the run is saved.
         with blocked_signals(), children_end_with_this_process():
             super().__init__(dataset, batch_size, sampler=sampler, **settings)
         self.dataset, self.images = dataset, len(dataset)
@@ -130,19 +132,19 @@ class DataLoader(gluon.data.DataLoader):
         self.transform, self._ctx = transform, ctx
         self.workers: list[Any] = _take_workers(self._worker_pool) if self._worker_pool else []
         niceness = min(19, os.getpriority(os.PRIO_PROCESS, 0) + WORKER_NICENESS)
-        for worker in self.workers:  # the net's threads come first
+        for worker in self.workers:  # the threads of the net have priority
             os.setpriority(os.PRIO_PROCESS, worker.pid, niceness)
         self._end_workers = weakref.finalize(self, _end, self._worker_pool, self.workers)
 
     def from_batch(self, epoch: int, batch: int) -> Iterator:
-        """Iterate over an epoch, counted from 1, without its first `batch` batches."""
+        """Iterate over epoch number `epoch`, counted from 1, without its first `batch` batches."""
         self.sampler.epoch, self.sampler.skip = epoch, batch * self.batch_size
         return iter(self)
 
     def __iter__(self) -> Iterator:
         for X, y in super().__iter__():  # (N, H, W, C), (N,)
             X = self._deliver(self.transform.resize_and_crop(as_nd(X)))
-            # Conversion to float32 comes last, because float32 takes four times the bytes.
+            # Convert to float32 last, because float32 takes four times as many bytes.
             yield self.transform.to_tensor(X), self._deliver(as_nd(y))
 
     def _deliver(self, array: Any) -> Any:
@@ -215,7 +217,7 @@ class DataLoader(gluon.data.DataLoader):
                 raise RunError(_cause_of_death(worker.exitcode))
 
     def __del__(self) -> None:
-        """Do nothing: `close` ends the workers, or the finalizer, which also runs at exit."""
+        """Do nothing. `close` ends the workers, or else the finalizer, which also runs at exit."""
 
     def close(self) -> None:
         """End the worker processes. The loader cannot be used afterwards."""
@@ -231,8 +233,8 @@ class DataLoader(gluon.data.DataLoader):
 def _take_workers(pool: Any) -> list[Any]:
     """Take the workers out of a pool, so that the pool does not replace a dead worker.
 
-    The pool would replace it by a fork in a thread, at any moment. MXNet stops its engine before a
-    fork. A thread that is waiting for the engine would then wait forever.
+    The pool would fork a new worker in a thread, at any time. MXNet stops its engine before a fork.
+    A thread that is waiting for the engine would then wait forever.
     """
     workers = list(pool._pool)
     pool._pool[:] = [types.SimpleNamespace(exitcode=None) for _ in workers]  # always alive
@@ -266,13 +268,13 @@ class WatchedIter(dataloader._MultiWorkerIter):
             self._data_loader.check_workers()
         try:
             return pickle.loads(answer.get())
-        except (EOFError, OSError):  # a dead worker cannot hand over its shared memory
+        except (EOFError, OSError):  # the shared memory of a dead worker is gone
             self._data_loader.check_workers(patience=1)
             raise
 
 
 def _cause_of_death(exitcode: int) -> str:
-    """Describe how a worker died, the most likely cause, and what helps."""
+    """Describe how a worker died, the most likely cause, and what to do."""
     if exitcode >= 0:
         return f"a loader worker ended with exit status {exitcode}; try --num-workers 0"
     name = signal.Signals(-exitcode).name

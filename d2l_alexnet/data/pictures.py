@@ -1,12 +1,18 @@
 """Convert any picture to an image like the images of a data set.
 
-Fashion-MNIST was made from photographs with a white background, which were inverted. So its
-background is black. A picture is rotated upright by its EXIF data, converted to grey, inverted if
-its border is mostly bright, padded with black to a square with the picture in the middle, and
-resized to 28 × 28 pixels. Margins are not cropped. In Fashion-MNIST they were cropped, so an object
+Fashion-MNIST was made from photographs with a white background. They were inverted, so the
+background in the data set is black. A picture is converted in these steps:
+
+- It is rotated upright by its EXIF data.
+- It is converted to gray.
+- If most of its border is bright, it is inverted.
+- It is padded with black to a square. The picture is in the middle of the square.
+- It is resized to 28 × 28 pixels.
+
+In Fashion-MNIST, the margins around an object were cropped. Here they are not cropped. So an object
 should fill its picture.
 
-CIFAR-10 has photographs in colour without padding. A picture is rotated upright by its EXIF data,
+CIFAR-10 has photographs in color without padding. A picture is rotated upright by its EXIF data,
 cropped to the largest square in its middle, and resized to 32 × 32 pixels.
 """
 
@@ -23,7 +29,7 @@ from PIL import Image, ImageOps, ImageStat, UnidentifiedImageError
 
 from d2l_alexnet.errors import InputError
 
-BRIGHT = 127  # grey values above this count as bright; 255 is white
+BRIGHT = 127  # gray values above this count as bright; 255 is white
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP")  # Pillow runs no other program for these
 STANDARD_INPUT = "-"
 
@@ -36,7 +42,7 @@ def read_picture(
     Parameters
     ----------
     path : path
-        The file of a picture of any size, grey or in colour; ``-`` for standard input.
+        The file of a picture of any size, gray or in color; ``-`` for standard input.
     from_picture : callable
         The data set's `DataSet.from_picture`.
 
@@ -83,14 +89,14 @@ def _upright(picture: Image.Image) -> Image.Image:
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """Convert grey values from 0 to 1 to values from 0 to 255."""
+    """Convert gray values from 0 to 1 to values from 0 to 255."""
     if not (values.min() >= 0 and values.max() <= 1):  # NaN is refused too
         raise ValueError(f"its values should be from 0 to 1, not {values.min()} to {values.max()}")
     return (values * 255).round().astype(np.uint8)
 
 
 def like_fashion_mnist(picture: Image.Image, side: int = 28) -> tuple[np.ndarray, bool]:
-    """Convert a picture to grey, invert it if its border is mostly bright, pad and resize it.
+    """Convert a picture to gray, invert it if its border is mostly bright, pad and resize it.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ Key = Tuple[int, np.ndarray]  # the index of an image, and its random numbers, (
 
 
 class ShuffledSampler(gluon.data.Sampler):
-    """A new order of all images for every epoch. It depends only on the seed and the epoch.
+    """Yields all images in a new order for every epoch, which depends on the seed and the epoch.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ class ShuffledSampler(gluon.data.Sampler):
     epoch : int
         The number of the next epoch, counted from 1.
     skip : int
-        Number of images to skip at the beginning of the next epoch. A resumed run has already
-        been trained on them.
+        Number of images to skip at the beginning of the next epoch. A resumed run skips the images
+        on which it was already trained in this epoch.
     """
 
     def __init__(self, length: int, seed: int) -> None:
@@ -66,7 +66,9 @@ class ShuffledSamplerWithNumbers(ShuffledSampler):
 
     def random_numbers(self, epoch: int) -> np.ndarray:
         """Draw the numbers of an epoch: (length, RANDOM_NUMBERS)."""
-        generator = np.random.RandomState([self.seed, epoch, 1])  # not the order's generator
+        generator = np.random.RandomState(
+            [self.seed, epoch, 1]
+        )  # another generator than for the order
         return generator.random_sample((self.length, RANDOM_NUMBERS))
 
     def in_order(self, length: int) -> Any:
@@ -75,7 +77,7 @@ class ShuffledSamplerWithNumbers(ShuffledSampler):
 
 
 class SequentialSamplerWithNumbers(gluon.data.Sampler):
-    """The first images, not shuffled, with the numbers that a sampler drew in its last epoch.
+    """Yields the first images, not shuffled, with the numbers of a sampler's last epoch.
 
     Parameters
     ----------
@@ -95,9 +97,9 @@ class SequentialSamplerWithNumbers(gluon.data.Sampler):
 
 
 class ShardedSampler(gluon.data.Sampler):
-    """The images of one process in a distributed run: an equal part of each batch.
+    """Yields the images of one process in a distributed run: an equal part of each batch.
 
-    The parts together are the global batch, which does not depend on the number of processes.
+    All parts together are the global batch. It does not depend on the number of processes.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Preprocessing: resize, crop, convert to tensors, normalize.
 
-A transform has three parts, because each runs in a different place: `batchify` in the loader
-workers, `resize_and_crop` in the process that trains, and `to_tensor` on the net's device.
+A transform has three methods, because each runs in a different place. `batchify` runs in the loader
+workers, `resize_and_crop` in the process that trains, and `to_tensor` on the device of the net.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from d2l_alexnet.recipes import Recipe
 
 @dataclass(frozen=True)
 class Transform:
-    """Resize, crop to the centre, to tensor, normalize: the same for every epoch.
+    """Resize images, crop their middle, convert them to tensors, and normalize.
 
-    It is applied to a whole batch. The results are the same, bit for bit, as when the lecture's
-    transforms are applied to one image after the other.
+    The transform is applied to a whole batch. The results are the same, bit for bit, as when the
+    lecture's transforms are applied to one image after the other.
 
     Parameters
     ----------
     resize : int
         Side of the resized images, in pixels.
     crop : int
-        Side of the squares that are then cropped, in pixels.
+        Side of the cropped images, in pixels.
     mean, std : float
         Values in 0…1 become ``(value - mean) / std``.
     """
@@ -67,7 +67,7 @@ class Transform:
         return X
 
     def to_tensor(self, X: Any) -> Any:
-        """Turn uint8 (N, H, W, C) into normalized float32 (N, C, H, W)."""
+        """Convert uint8 (N, H, W, C) to normalized float32 (N, C, H, W)."""
         X = transforms.ToTensor()(X)
         if (self.mean, self.std) != (0, 1):
             X = transforms.Normalize(self.mean, self.std)(X)
@@ -76,7 +76,7 @@ class Transform:
 
 @dataclass(frozen=True)
 class RandomTransform(Transform):
-    """Resize, crop at a random place, to tensor, normalize; on request also augment.
+    """Resize images, crop them at random places, convert to tensors, normalize, maybe augment.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class RandomTransform(Transform):
     augment: bool = False
 
     def batchify(self, samples: Sequence) -> tuple[Any, np.ndarray]:
-        """Stack samples to a batch, and resize, change and crop its images.
+        """Stack samples to a batch; resize, augment and crop its images.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class RandomTransform(Transform):
         return as_nd(np.stack(cropped)), y
 
     def resize_and_crop(self, X: Any) -> Any:
-        """Return a batch as it is: `batchify` has resized and cropped it."""
+        """Return the batch unchanged: `batchify` has already resized and cropped it."""
         return X
 
 
@@ -126,5 +126,5 @@ def transform_of(recipe: Recipe, dataset: DataSet, train: bool = False) -> Trans
 
 
 def as_nd(array: Any) -> Any:
-    """Turn a NumPy array into an MXNet array on the same memory; leave an MXNet array as it is."""
+    """Convert a NumPy array to an MXNet array without a copy; return an MXNet array unchanged."""
     return array if isinstance(array, mx.nd.NDArray) else mx.nd.from_numpy(array)

@@ -37,8 +37,8 @@ FORWARDED = ("DMLC_", "MXNET_", "PS_")  # prefixes of the variables sent to othe
 SECONDS_TO_END = 10  # how long to wait for a process that should end
 EPILOG = """The arguments after -- go to python -m d2l_alexnet.train, with --kvstore dist_sync.
 --batch-size is the total over all workers. ssh must reach the other hosts without a password. The
-current folder and this Python must have the same paths on every host. Ctrl-C: the first worker
-saves the run, then all processes end. A second Ctrl-C ends them at once."""
+current folder and this Python must have the same paths on every host. After Ctrl-C,
+the first worker saves the run, and then all processes end. A second Ctrl-C ends them at once."""
 
 
 @dataclass(frozen=True)
@@ -346,13 +346,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         count = cli.number(int, minimum=1)
         parser.add_argument(f"--{kind}", default=default, type=count, metavar="N", help=text)
     parser.add_argument(
-        "--hosts", metavar="FILE", help="file with one host per line; this machine if not given"
+        "--hosts", metavar="FILE", help="file with one host per line; if not given, this machine"
     )
-    text = "port of the scheduler; a free one if not given"
+    text = "port of the scheduler; if not given, a free port"
     port = cli.number(int, minimum=1, maximum=65535)
     parser.add_argument("--port", type=port, metavar="N", help=text)
     parser.add_argument(
-        "--ssh", default=SSH, metavar="COMMAND", help="run a command on a host: COMMAND HOST ..."
+        "--ssh", default=SSH, metavar="COMMAND", help="starts a process on a host: COMMAND HOST ..."
     )
     parser.add_argument(
         "arguments", nargs="*", metavar="-- ...", help="arguments of python -m d2l_alexnet.train"
