@@ -1,4 +1,4 @@
-"""Why the running training accuracy is below the test accuracy: the lecture's question, measured.
+"""Measure why the running training accuracy is below the test accuracy.
 
 The lecture prints two accuracies for every epoch: (A) the running training accuracy, summed while
 dropout is active and the net improves, and (T) the test accuracy of the net after the epoch. Two
@@ -9,9 +9,10 @@ batches with the same weights as A, and (C) the training accuracy after the epoc
               dropout   improvement   overfitting
 
 A and B are measured on every image of the epoch, T on every test image. C is measured on the first
-10,000 training images, or on all of them if there are fewer, or if the run measures this accuracy
-in any case. On 10,000 images the standard error of C is at most 0.005. An error of C changes
-improvement and overfitting by the same amount, and does not change their difference.
+10,000 training images. It is measured on all of them if there are fewer, or if the recipe always
+measures training accuracy after the epoch. On 10,000 images, the standard error of C is at most
+0.005. An error of C changes improvement and overfitting by the same amount. It does not change
+their difference.
 """
 
 from __future__ import annotations

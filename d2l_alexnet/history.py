@@ -15,29 +15,30 @@ from d2l_alexnet.validation import check_fields, parse_json
 
 @dataclass(frozen=True)
 class Row:
-    """What a row of a history may hold. Rows are dicts; this class declares their keys and ranges.
+    """The keys and ranges of a row of a history. A row itself is a dict.
 
     Parameters
     ----------
     epoch : int
         Counted from 1.
     loss : float
-        The mean over the epoch's images, each measured in its training step.
+        The mean loss over the images of the epoch. The loss of an image is measured in its training
+        step.
     running_train_accuracy : float
-        Summed during the epoch, in training mode. Accuracies are fractions.
+        Accuracy summed during the epoch, in training mode. All accuracies are fractions.
     running_train_accuracy_in_predict_mode : float
-        The same batches, without dropout. Only with ``--explain-gap``.
+        Accuracy on the same batches, without dropout. Only with ``--explain-gap``.
     train_accuracy, valid_accuracy, test_accuracy : float
-        Measured after the epoch. Which of them are there depends on the data set.
+        Accuracies measured after the epoch. The data set decides which of them are measured.
     learning_rate : float
-        At the end of the epoch.
+        The learning rate at the end of the epoch.
     seconds : float
-        Of the whole epoch, with the measurements after it.
+        The time of the whole epoch, with the measurements after it.
     images_per_second : float
-        Of training alone.
+        The speed of training, without the measurements after it.
     seconds_waiting_for_data : float
-        How long the loop waited for the loader. Meanwhile the device may still compute up to two
-        batches.
+        The time in which the loop waited for the loader. During this time, the device may still
+        compute up to two batches.
     """
 
     epoch: int = limited(1, minimum=1)
@@ -78,7 +79,7 @@ def read_history(path: str | Path) -> list[dict]:
     Raises
     ------
     InputError
-        When the file cannot be read, or a line is not the next row of a history.
+        If the file cannot be read, or if a line is not the next row of a history.
     """
     try:
         lines = Path(path).read_text().splitlines()

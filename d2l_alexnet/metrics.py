@@ -60,7 +60,7 @@ def sum_over_devices(arrays: Sequence) -> Any:
 
 
 def count_correct(y_hat: Any, y: Any) -> Any:
-    """Count correct predictions: the largest output is the label's.
+    """Count correct predictions. A prediction is the class with the largest output.
 
     Parameters
     ----------
@@ -151,9 +151,9 @@ class RunningSums:
 class SplitNet:
     """A net in two parts, split before the first layer that behaves differently in training mode.
 
-    The first part computes the same in training mode and in predict mode, so it runs only once for
-    both. In the lecture's AlexNet it does 98 % of the work. The second part begins with the first
-    Dropout or BatchNorm layer.
+    The outputs of the first part are the same in training mode and in predict mode, so it is
+    computed only once for both modes. In the lecture's AlexNet, the first part is 98 % of the work.
+    The second part begins with the first Dropout or BatchNorm layer.
 
     Parameters
     ----------

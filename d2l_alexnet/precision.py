@@ -20,7 +20,7 @@ BFLOAT16 = np.dtype([("bfloat16", np.uint16)])  # MXNet's name for it; NumPy has
 IN_BFLOAT16 = (nn.Conv2D, nn.Dense)
 IN_EITHER = (nn.MaxPool2D, nn.BatchNorm, nn.LeakyReLU)  # other layers have no bfloat16 kernels
 
-# The instruction sets to which oneDNN can be restricted that multiply no bfloat16.
+# Variables that restrict oneDNN to an instruction set, and the sets without bfloat16.
 RESTRICTED_TO = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 WITHOUT_BFLOAT16 = (
     *("SSE41", "AVX", "AVX2", "AVX2_VNNI"),
@@ -33,13 +33,13 @@ SPEEDUP = {"lecture": 1.8, "quick": 1.6}
 
 
 class BFloat16Sequential(nn.HybridSequential):
-    """Layers in a row, of which convolutions and dense layers compute in bfloat16.
+    """A sequence of layers. Its convolutions and dense layers compute in bfloat16.
 
     A bfloat16 has the exponent of a float32 and 8 of its 24 significant bits. The products of such
     numbers are summed in float32. Weights are float32 and are rounded in every step, so that small
     updates are not lost. The input and the output are float32. `mxnet.contrib.amp` is not used: it
-    changes MXNet's operators for the whole process, and returns logits in bfloat16, of which
-    MXNet 1.9.1 computes a wrong `argmax`.
+    changes MXNet's operators for the whole process, and returns logits in bfloat16. The `argmax`
+    of bfloat16 is wrong in MXNet 1.9.1.
     """
 
     def hybrid_forward(self, F: Any, X: Any) -> Any:
@@ -89,7 +89,8 @@ def in_bfloat16(net: Any) -> BFloat16Sequential:
 def prepare(dtype: str, ctx: Sequence) -> None:
     """Check that the devices compute in a format, and prepare the process for it.
 
-    float16 changes MXNet's operators for the whole process, bfloat16 how memory is allocated.
+    float16 changes MXNet's operators for the whole process. bfloat16 changes how the process
+    allocates memory.
 
     Parameters
     ----------

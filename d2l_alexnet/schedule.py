@@ -1,4 +1,4 @@
-"""The learning rate of every step: warm-up and decay, and cuts when an accuracy stops rising."""
+"""The learning rate of every step: warm-up and decay, or cuts when accuracy no longer rises."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ SMALLEST_CUT = 1e-8  # of the rate; PyTorch's eps
 
 @dataclass(frozen=True)
 class Plateau:
-    """When and how far the learning rate is cut: the settings in a recipe's `plateau`.
+    """When and by which factor the learning rate is cut: the settings in a recipe's `plateau`.
 
     Parameters
     ----------
     factor : float
-        The rate is multiplied by it after more than `patience` epochs in a row without a new best.
+        The rate is multiplied by this factor if the best accuracy does not improve for more than
+        `patience` consecutive epochs.
     patience : int
         Number of epochs.
     threshold : float
-        A new best is better than the old one by more than this fraction of it.
+        Accuracy improves if it is more than ``1 + threshold`` times the best one before.
     """
 
     factor: float = limited(0.1, above=0, below=1)
@@ -77,19 +78,19 @@ def reduce_on_plateau(
     since: int = 1,
     plateau: Plateau = Plateau(),
 ) -> float:
-    """Return the learning rate of the next epoch: it is cut when an accuracy has stopped rising.
+    """Return the learning rate of the next epoch, which is cut when accuracy no longer rises.
 
     This is PyTorch's ReduceLROnPlateau as the second lecture uses it (mode "max", relative
-    threshold). It has no state: the rate follows from the history, so a resumed run has the same.
+    threshold). The rate is computed from the history. So a resumed run has the same rates.
 
     Parameters
     ----------
     accuracies : sequence of float
-        One of each finished epoch.
+        The accuracies of the finished epochs.
     lr : float
         The rate of epoch `since`.
     since : int
-        An epoch, counted from 1. Cuts before it are not made again.
+        An epoch, counted from 1. Cuts before this epoch are already contained in `lr`.
     plateau : Plateau
 
     Returns

@@ -1,4 +1,4 @@
-"""A net in training, and where its run stands between two batches."""
+"""A net in training, and the progress of its run between two batches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from d2l_alexnet.options import limited
 from d2l_alexnet.recipes import Recipe
 from d2l_alexnet.validation import check_fields, check_numbers
 
-# What is summed over the images of an epoch while the net learns from them.
+# The measurements that are summed over the images of an epoch while the net is trained on them.
 MEASURED = ("loss", "running_train_accuracy", "running_train_accuracy_in_predict_mode")
 
 ADDED = {"skipped", "loss_scaler"}  # version 0.1.0 did not save them
@@ -51,15 +51,15 @@ class State:
     Parameters
     ----------
     steps : int
-        Steps taken since the beginning.
+        Number of steps since the beginning of the run.
     epoch : int
         The current epoch, counted from 1.
     batches : int
-        Batches of this epoch that are done.
+        Number of batches of this epoch that are done.
     images : int
-        Images of this epoch that `sums` holds.
+        Number of images of this epoch that are counted in `sums`.
     sums : float or list of float
-        Sums over these images of what is measured, see `MEASURED`; 0 at the beginning.
+        Sums of the measurements over these images, see `MEASURED`; 0 at the beginning.
     seconds, seconds_waiting : float
         Time spent on this epoch so far, and the part of it spent waiting for the loader.
     history : list of dict
@@ -68,8 +68,8 @@ class State:
         The mean loss of each batch since the beginning.
     skipped : int
         Steps since the beginning that changed no weight, because a gradient overflowed in float16.
-        They are no steps of the optimizer: neither Adam's bias correction nor the schedule of the
-        learning rate may count an update that was not made.
+        These steps are not counted as updates by the optimizer. So Adam's bias correction and the
+        learning rate schedule do not advance in such a step.
     loss_scaler : dict of str to float
         How losses are scaled for float16, see `LossScaler`; empty unless `dtype` is float16.
     """
@@ -158,7 +158,7 @@ class State:
 
 
 class Training:
-    """A net and all that it takes to train it. Callbacks are given this object.
+    """A net, its trainer and the progress of its run. Callbacks are given this object.
 
     Parameters
     ----------
@@ -172,14 +172,15 @@ class Training:
     group : SingleProcess or ProcessGroup
         The processes that train the net together. Each gets a part of every batch.
     split_net : SplitNet, optional
-        The same net. It computes in the net's place, and also measures accuracy in predict mode.
+        The same net, split in two parts. It is used in place of `net`. It also measures accuracy in
+        predict mode.
 
     Attributes
     ----------
     state : State
         The progress of the run.
     running : RunningSums
-        What has been measured in the current epoch.
+        The measurements of the current epoch.
     explain_gap : bool
         Whether there is a `split_net`.
     forward : callable
@@ -226,7 +227,7 @@ class Training:
 
     @property
     def means(self) -> dict[str, float]:
-        """What has been measured in this epoch, per image; empty until a batch has been read."""
+        """The measurements of this epoch, per image; empty until a batch has been read."""
         images = self.running.images
         return dict(zip(MEASURED, (self.running.sums / images).tolist())) if images else {}
 
@@ -283,13 +284,13 @@ def running_statistics(net: Any) -> list[tuple[Any, Any]]:
 
 
 def loss_scaler_of(trainer: Any) -> dict[str, float]:
-    """Read the state of a trainer's loss scaler; it is empty in float32, which has none."""
+    """Return the state of a trainer's loss scaler; empty if it has none, as in float32."""
     scaler = getattr(trainer, "_amp_loss_scaler", None)
     return {name: getattr(scaler, f"_{name}") for name in LOSS_SCALER} if scaler else {}
 
 
 def restore_counters(trainer: Any, state: State) -> None:
-    """Give a trainer the number of its updates, and its loss scaler the scale of a saved state."""
+    """Set a trainer's number of updates, and its loss scaler's scale, from a saved state."""
     trainer.optimizer.begin_num_update = state.steps - state.skipped
     trainer.optimizer.num_update = state.steps - state.skipped
     scaler = getattr(trainer, "_amp_loss_scaler", None)

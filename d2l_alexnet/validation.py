@@ -1,4 +1,4 @@
-"""Whether values are what their fields declare: one check for flags, files and Python callers.
+"""Check that values have the types and ranges of their fields, for flags, files and callers.
 
 A field declares its range with `d2l_alexnet.options.option` or `limited`.
 """
@@ -115,7 +115,7 @@ def _kind(field: dataclasses.Field) -> type:
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON strictly: no NaN, no name twice in an object, no nesting without end.
+    """Parse JSON strictly: no NaN, no name twice in an object, no very deep nesting.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The interface of a callback, in Keras's words."""
+"""The interface of a callback. Its methods have the same names as in Keras."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from d2l_alexnet.state import Training
 
 
 class Callback:
-    """Is called during a run. A subclass overrides the methods that it needs.
+    """An object whose methods are called during a run. A subclass overrides the methods it needs.
 
     Every method is given the `d2l_alexnet.state.Training`: its `net`, `trainer`, `recipe`, `state`
     (steps, epoch, history) and `means` (loss and accuracy in the epoch so far).
@@ -18,29 +18,29 @@ class Callback:
         """Do something before the first batch of a new or resumed run."""
 
     def on_epoch_begin(self, training: Training, images: int) -> None:
-        """Do something before an epoch of that many images begins, or is resumed."""
+        """Do something before an epoch begins or is resumed. `images` is its number of images."""
 
     def on_batch_end(self, training: Training) -> None:
-        """Do something after a training step. Its loss may not be computed yet."""
+        """Do something after a training step. MXNet may still be computing its loss."""
 
     def on_test_begin(self, training: Training, key: str, images: int) -> None:
-        """Do something before accuracy is measured: its key in the history, number of images."""
+        """Do something before an accuracy is measured. `key` is its key in the history."""
 
     def on_test_batch_end(self, training: Training, images: int) -> None:
-        """Do something after a batch of that many images in which accuracy is measured."""
+        """Do something after accuracy was measured on a batch of `images` images."""
 
     def on_test_end(self, training: Training) -> None:
         """Do something after accuracy has been measured."""
 
     def on_epoch_end(self, training: Training, row: dict[str, Any]) -> None:
-        """Do something after an epoch: its row of the history. `state` is at the next epoch."""
+        """Do something after an epoch. `row` is its history row; `state.epoch` is the next one."""
 
     def on_train_end(self, training: Training) -> None:
         """Do something after the last epoch."""
 
 
 class CallbackList(Callback):
-    """Several callbacks as one; they are called in their order.
+    """A callback that calls several callbacks in their order.
 
     Parameters
     ----------

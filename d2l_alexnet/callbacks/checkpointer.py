@@ -15,7 +15,7 @@ from d2l_alexnet.state import Training
 
 
 class Checkpointer(Callback):
-    """Save a run, and end it when a signal has asked for that.
+    """Save a run, and end it after a signal such as Ctrl-C.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Checkpointer(Callback):
 
 
 class SavedIfTheyFail(CallbackList):
-    """Callbacks that may fail, such as a user's. The run is then saved, and ends in one line.
+    """Callbacks that may fail, such as a user's. If one fails, the run is saved and ends.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A picture in a notebook's cell that grows while a net trains."""
+"""Curves in a notebook's cell that grow while a net trains."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LiveCurves(Callback):
         self._handle, self._last = new_display(), 0.0
 
     def on_epoch_begin(self, training: Training, images: int) -> None:
-        """Note how long the epoch is."""
+        """Remember the number of images in the epoch."""
         self._images = images
 
     def on_batch_end(self, training: Training) -> None:

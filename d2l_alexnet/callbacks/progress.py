@@ -1,4 +1,4 @@
-"""Show how a run is going: a bar on a terminal, a line now and then elsewhere."""
+"""Show the progress of a run: a bar on a terminal, or a line every half minute elsewhere."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Progress(Callback):
 
 
 def _shown(means: dict[str, float]) -> dict[str, float]:
-    """Pick what the bar shows of the means over an epoch's images."""
+    """Choose the means over an epoch's images that the bar shows."""
     names = dict(loss="loss", running_train_accuracy="running accuracy")
     return {names[key]: mean for key, mean in means.items() if key in names}
 
@@ -81,14 +81,14 @@ class Bar:
     Parameters
     ----------
     name : str
-        What is being done.
+        The task whose progress is shown.
     size : int
         Number of images.
     done : int
         Images that are done already.
     estimate : bool
-        Whether to print how long all images will take. It is measured on five batches, after a
-        first one, which is slower.
+        Whether to print how long all images will take. The time is measured on five batches. The
+        first batch is not measured, because it is slower.
     """
 
     def __init__(self, name: str, size: int, done: int = 0, estimate: bool = False) -> None:
@@ -100,7 +100,7 @@ class Bar:
         )
 
     def update(self, done: int, **means: float) -> None:
-        """Show how many images are done, and what has been measured so far."""
+        """Show how many images are done, and the measurements so far."""
         if done == self.done:
             return
         now = time.perf_counter()
@@ -136,7 +136,7 @@ class Bar:
 
 
 def watched(data_iter: Any, name: str) -> Iterator:
-    """Pass on a loader's batches, and show how many images are done."""
+    """Yield the batches of a loader, and show how many images are done."""
     bar, done = Bar(name, data_iter.images), 0
     for X, y in data_iter:
         yield X, y
@@ -146,7 +146,7 @@ def watched(data_iter: Any, name: str) -> Iterator:
 
 
 def duration(seconds: float) -> str:
-    """Write a number of seconds as people say it: '40 s', '7 min', '1.6 h'."""
+    """Write a number of seconds in the best unit: '40 s', '7 min', '1.6 h'."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:

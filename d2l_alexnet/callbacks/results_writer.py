@@ -23,6 +23,6 @@ class ResultsWriter(Callback):
         self.folder = folder
 
     def on_epoch_end(self, training: Training, row: dict[str, Any]) -> None:
-        """Write all that has been measured so far."""
+        """Write all measurements so far."""
         state = training.state
         write_results(self.folder, training.net, training.recipe, state.history, state.losses)
