@@ -32,7 +32,8 @@ from d2l_alexnet.run_folder.params import load_params
 from d2l_alexnet.run_folder.settings import read_settings
 from d2l_alexnet.runtime.devices import choose_context, explain_out_of_memory
 
-MISTAKES, ALIKE = 20, 2  # in mistakes.png; and of one class that are predicted as one other
+MISTAKES = 20  # images in mistakes.png
+ALIKE = 2  # of them with the same true class and the same predicted class
 EPILOG = """Pictures may be BMP, GIF, JPEG, PNG, PPM or WebP, of any size, gray or in color. They
 are converted to images like those of the data set. Fashion-MNIST: the picture is converted to gray.
 The data set has bright clothes on black. So if more than half of the border of the picture is
@@ -92,9 +93,9 @@ class Evaluation:
         Parameters
         ----------
         number : int
-            At most so many images in all.
+            Largest number of images.
         alike : int
-            At most so many with the same true and the same predicted class.
+            Largest number of images with the same true and the same predicted class.
 
         Returns
         -------
@@ -190,8 +191,8 @@ def load_net(
     ctx : str
         See `d2l_alexnet.options.RunOptions`.
     dtype : str, optional
-        What the net computes in. If not given, as in training; or float32 where the device cannot
-        do that, and one line says so.
+        The number format of the computation. If not given, it is the format of the training. If the
+        device does not support this format, it is float32, and one line says so.
 
     Returns
     -------
@@ -216,7 +217,7 @@ def load_net(
 
 
 def _usable_dtype(recipe: Recipe, ctx: Sequence) -> str:
-    """Return the recipe's dtype; or float32 where the device cannot compute in it, and say so."""
+    """Return the recipe's dtype. If the device cannot use it, print a line and return float32."""
     reason = precision.why_not(recipe.dtype, ctx)
     if reason:
         print(f"Evaluated in float32, not as trained: {recipe.dtype} {reason}")
@@ -277,7 +278,7 @@ def write_figures(out: Path, evaluation: Evaluation) -> None:
 
 
 def draw_predictions(evaluation: Evaluation, which: Sequence[int] | np.ndarray) -> Any:
-    """Draw some of the images with their true classes and the net's two best guesses.
+    """Draw some of the images with their true class and the two most probable classes.
 
     Parameters
     ----------

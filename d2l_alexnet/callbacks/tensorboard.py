@@ -1,7 +1,7 @@
-"""What a run measures, for TensorBoard: ``python -m d2l_alexnet.train --tensorboard``.
+"""Write the measurements of a run for TensorBoard: ``python -m d2l_alexnet.train --tensorboard``.
 
-``tensorboard --logdir runs`` then shows it. Both need the package's extra ``tensorboard``, so this
-module is imported only where it is asked for.
+``tensorboard --logdir runs`` then shows them. Both commands need the package's extra
+``tensorboard``. So this module is imported only with ``--tensorboard``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PICTURES = ("curves.png", "gap.png")
 
 
 class TensorBoard(Callback):
-    """Write a run's events into its folder; a resumed run adds a file of its own.
+    """Write a run's events into its folder. A resumed run adds a new file.
 
     Every point is at the number of steps taken. ``running/…`` are means over the epoch so far,
     ``epoch/…`` the numbers of the history.

@@ -69,7 +69,7 @@ class SingleProcess:
         return make()
 
     def check_same(self, facts: Mapping[str, Any]) -> None:
-        """Raise `InputError` if a fact is not what it is in the first process."""
+        """Raise `InputError` if a fact differs from the same fact in the first process."""
 
     def broadcast_weights(self, trainer: Any) -> None:
         """Copy the weights of the first device of the first process to all devices, now.
@@ -169,7 +169,7 @@ class ProcessGroup(SingleProcess):
             )
 
     def check_same(self, facts: Mapping[str, Any]) -> None:
-        """Wait until all workers are here, and make sure that they have the same settings.
+        """Wait for all workers, and check that they have the same settings.
 
         Parameters
         ----------
@@ -179,7 +179,7 @@ class ProcessGroup(SingleProcess):
         Raises
         ------
         InputError
-            In a worker where one is not what it is in the first worker. It names both hosts.
+            In a worker with a fact that differs from the first worker's. It names both hosts.
         """
         here = json.loads(json.dumps(dict(facts)))
         host, first = self.broadcast_object(lambda: [platform.node(), here], STEP)
