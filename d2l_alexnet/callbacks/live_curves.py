@@ -8,6 +8,7 @@ from typing import Any
 
 from d2l_alexnet import figures
 from d2l_alexnet.callbacks.base import Callback
+from d2l_alexnet.callbacks.progress import BATCHES_TO_MEASURE
 from d2l_alexnet.state import Training
 
 SECONDS_BETWEEN_PICTURES = 3
@@ -31,11 +32,15 @@ class LiveCurves(Callback):
         self._images = images
 
     def on_batch_end(self, training: Training) -> None:
-        """Add a point, and draw again every few seconds."""
+        """Add a point, and draw again every few seconds.
+
+        The first picture takes a second. It waits until `Progress` has measured the speed.
+        """
         if self._handle and training.means:
             epochs = training.state.epoch - 1 + training.running.images / self._images
             self._points.append(dict(training.means, epoch=epochs))
-            if time.monotonic() - self._last >= SECONDS_BETWEEN_PICTURES:
+            measured = len(self._points) > 1 + BATCHES_TO_MEASURE
+            if measured and time.monotonic() - self._last >= SECONDS_BETWEEN_PICTURES:
                 self._draw(training)
 
     def on_epoch_end(self, training: Training, row: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from slices import show_slices
 from d2l_alexnet.callbacks import Callback, live_curves
 from d2l_alexnet.callbacks.base import CallbackList
 from d2l_alexnet.callbacks.live_curves import LiveCurves
+from d2l_alexnet.callbacks.progress import BATCHES_TO_MEASURE
 from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.recipes import CIFAR10_CONVNET
 from d2l_alexnet.run_folder import checkpoint
@@ -124,19 +125,25 @@ def test_a_callback_may_refuse_a_run_in_its_own_words(small_cifar10, tmp_path):
         train(SMALL, callbacks=[Refusing()], **HERE, out=tmp_path / "run")
 
 
-def test_live_curves_grow_while_a_net_trains(small_cifar10, tmp_path, monkeypatch):
+def test_live_curves_grow_as_soon_as_the_speed_is_measured(small_cifar10, tmp_path, monkeypatch):
     drawn, shown, live = [], [], live_curves.figures.live
 
     class Handle:
         def update(self, data, raw):
             shown.append(data["image/png"])
 
+    def draw(points, history):
+        drawn.append(([*points], [*history]))
+        return live(points, history)
+
     monkeypatch.setattr(live_curves, "new_display", Handle)
     monkeypatch.setattr(live_curves, "SECONDS_BETWEEN_PICTURES", 0)
-    monkeypatch.setattr(live_curves.figures, "live", lambda *a: drawn.append(a) or live(*a))
-    train(SMALL, callbacks=[LiveCurves()], **HERE, out=tmp_path / "run")
+    monkeypatch.setattr(live_curves.figures, "live", draw)
+    recipe = dataclasses.replace(SMALL, batch_size=16)
+    train(recipe, callbacks=[LiveCurves()], **HERE, out=tmp_path / "run")
     assert all(each.startswith(b"\x89PNG") for each in shown)
     assert len(shown) == len(drawn) > 4
+    assert len(drawn[0][0]) == 1 + BATCHES_TO_MEASURE + 1
     points, history = drawn[-1]
     assert [row["epoch"] for row in history] == [1, 2]
     epochs = [point["epoch"] for point in points]

@@ -14,7 +14,7 @@ drawn = []
 figures = live_curves.figures.live
 live_curves.figures.live = lambda *given: drawn.append(figures(*given)) or drawn[-1]
 train.train(
-    dataclasses.replace(train.RECIPES["cifar10-convnet"], num_epochs=1, batch_size=8),
+    dataclasses.replace(train.RECIPES["cifar10-convnet"], num_epochs=1, batch_size=4),
     callbacks=[live_curves.LiveCurves()], ctx="cpu", num_workers=0, out={out!r},
 )
 print(len(drawn), "figures")
