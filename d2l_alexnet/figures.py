@@ -289,7 +289,8 @@ def _label_ends(axes: Axes) -> None:
         if not str(line.get_label()).startswith("_"):
             x, y = to_axes.transform((np.asarray(line.get_xdata())[-1], _values(line)[-1]))
             x = 1.0 if x > LATE else round(x, 3)
-            ends.append((x, min(max(y, 0), 1), line))
+            room = LABEL_HEIGHT / 2 if x < 1 else 0  # a label inside must not touch the frame
+            ends.append((x, min(max(y, room), 1 - room), line))
     ends.sort(key=lambda end: end[:2])
     for x, group in itertools.groupby(ends, key=lambda end: end[0]):
         heights: list[float] = []

@@ -174,6 +174,16 @@ def test_a_loss_that_diverges_leaves_the_picture_and_the_rest_is_seen():
     assert "diverged" in figures.curves(diverged).get_suptitle()
 
 
+def test_the_label_of_a_line_that_leaves_the_picture_does_not_cross_its_frame():
+    rows = long_run(40, cut=33)
+    diverged = [*rows[:19], dict(rows[19], loss=3e28)]
+    figure = figures.compare(dict(sound=rows, diverged=diverged), ())
+    texts_inside(figure)
+    losses = figure.axes[0]
+    (label,) = (text for text in losses.texts if text.get_text().strip() == "diverged")
+    assert label.get_window_extent().y1 < losses.bbox.y1
+
+
 def test_without_any_run_what_is_published_is_drawn_alone():
     texts = [text.strip() for text in texts_inside(figures.compare({}, CIFAR10_ALEXNET.published))]
     assert "published" in texts
