@@ -23,9 +23,10 @@ train: $(INSTALLED) ## install, get the data, train the lecture's net for a minu
 	$(IN_VENV) -m d2l_alexnet.train --recipe quick $(BFLOAT16)
 	@echo "Next, the lecture's own five epochs: $(IN_VENV) -m d2l_alexnet.train"
 
-# A kernel of .venv, even if the user has another one of that name.
+# A kernel of .venv, even if the user has another one of that name. JupyterLab's root is this folder,
+# because the notebooks link to files outside of notebooks/.
 notebook: $(INSTALLED)-notebook ## open the lecture in JupyterLab
-	JUPYTER_PREFER_ENV_PATH=1 $(IN_VENV) -m jupyterlab notebooks/alexnet.ipynb
+	JUPYTER_PREFER_ENV_PATH=1 $(IN_VENV) -m jupyterlab --ServerApp.root_dir=. notebooks/alexnet.ipynb
 
 check: $(INSTALLED)-test ## style, types and import contracts; takes seconds
 	$(IN_VENV) -m ruff check .
