@@ -134,7 +134,7 @@ def assert_everything_is_drawn(executed, expected):
     for name, cell in code_cells(executed).items():
         assert len(pictures(cell)) == (name in expected)
         kinds = {output.get("name", output.output_type) for output in cell.outputs}
-        assert kinds <= {"stdout", "display_data", "execute_result"}
+        assert kinds <= {"stdout", "display_data", "execute_result"}, (name, text(cell))
 
 
 def test_the_first_runs_from_top_to_bottom_and_draws_everything(alexnet):
@@ -167,10 +167,9 @@ def test_the_second_reads_the_full_runs_that_are_there_and_names_the_others(alex
         "cifar10-convnet: not run",
     ]
     assert text(cells["descent-numbers-code"]).splitlines() == [
-        "with the cut: lowest loss before epoch 3 1.5, just before it 2, in the 2 epochs after it "
-        "1 to 1.25",
-        "without the cut: lowest loss before epoch 3 1.5, just before it 2, in the 2 epochs after "
-        "it 2.25 to 3e+28",
+        "with the cut: loss before epoch 3: lowest 1.5, last 2; in the next 2 epochs: 1 to 1.25",
+        "without the cut: loss before epoch 3: lowest 1.5, last 2; in the next 2 epochs: 2.25 to "
+        "3e+28",
     ]
 
 
