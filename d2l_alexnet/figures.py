@@ -231,10 +231,11 @@ def _clip_diverged(axes: Axes) -> None:
             axes.annotate(
                 f"up to {largest:.1e} ",
                 (first, limit),
-                (-6, -26),
+                (-22, -26),
                 textcoords="offset points",
                 ha="right",
                 color=line.get_color(),
+                bbox=dict(facecolor="white", edgecolor="none", pad=1),
                 arrowprops=dict(arrowstyle="->", color=line.get_color()),
             )
 
@@ -367,6 +368,7 @@ def gap(history: Sequence[dict]) -> Figure:
     for axes, rows in ((left, history[:1]), (right, history[1:])):
         _bars_of_parts(axes, rows)
     left.set_ylabel("percentage points")
+    right.set_ylabel("percentage points, on another scale")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(f"Largest part of the gap: {largest_parts(history)}", fontsize=11)

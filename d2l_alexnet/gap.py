@@ -87,4 +87,10 @@ def largest_parts(history: Sequence[dict]) -> str:
         added = contributions(row)
         part = max(PARTS, key=lambda key: abs(added[key]))
         largest.setdefault(part, []).append(str(row["epoch"]))
-    return "; ".join(f"{PARTS[key]} in epoch {', '.join(rows)}" for key, rows in largest.items())
+    return "; ".join(f"{PARTS[key]} in {_epochs(rows)}" for key, rows in largest.items())
+
+
+def _epochs(numbers: Sequence[str]) -> str:
+    """Write numbers of epochs."""
+    *first, last = numbers
+    return f"epochs {', '.join(first)} and {last}" if first else f"epoch {last}"

@@ -40,5 +40,5 @@ def test_the_explanation_has_the_mean_of_each_part_and_the_largest_one_of_each_e
     assert gap.explain([ROW, second, third]) == (
         "Test accuracy minus running training accuracy was +0.220 on average: +0.150 from dropout, "
         "+0.100 from improvement during the epoch, -0.030 from overfitting. The largest part was "
-        "improvement during the epoch in epoch 1; dropout in epoch 2, 3."
+        "improvement during the epoch in epoch 1; dropout in epochs 2 and 3."
     )

@@ -224,9 +224,9 @@ def test_the_chart_shows_the_medians_and_their_ratios(benchmarks):
     draw = importlib.import_module("chart").draw
     (axes,) = draw({"training": dict(machine=machine, images_per_second=rates)}).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "lecture's way",
-        "PyTorch",
-        "ours",
+        "lecture's way, float32",
+        "PyTorch, float32",
+        "ours, float32",
     ]
     assert [bar.get_width() for bar in axes.patches] == [10, 25, 50]
     written = {text.get_text().strip() for text in axes.texts}
