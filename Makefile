@@ -3,7 +3,7 @@
 PYTHON ?= python3
 # Which MXNet: cu112 if nvidia-smi works, else cpu. `make train MXNET=cpu` overrides it.
 MXNET ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo cu112 || echo cpu)
-# The versions that were seen to work. `make train LOCK=` installs the newest instead.
+# The versions that were tested. `make train LOCK=` installs the newest instead.
 LOCK ?= constraints.txt
 IN_VENV := .venv/bin/python
 PIP := $(IN_VENV) -m pip install --quiet --disable-pip-version-check $(LOCK:%=--constraint %)
@@ -28,7 +28,7 @@ train: $(INSTALLED) ## install, get the data, train the lecture's net for a minu
 notebook: $(INSTALLED)-notebook ## open the lecture in JupyterLab
 	JUPYTER_PREFER_ENV_PATH=1 $(IN_VENV) -m jupyterlab --ServerApp.root_dir=. notebooks/alexnet.ipynb
 
-check: $(INSTALLED)-test ## style, types and import contracts; takes seconds
+check: $(INSTALLED)-test ## check style, types and import contracts; takes seconds
 	$(IN_VENV) -m ruff check .
 	$(IN_VENV) -m ruff format --check .
 	$(IN_VENV) -m mypy
@@ -37,10 +37,10 @@ check: $(INSTALLED)-test ## style, types and import contracts; takes seconds
 # Two processes with one thread each: with more threads than cores they would slow each other down.
 PYTEST := OMP_NUM_THREADS=1 $(IN_VENV) -m pytest --numprocesses 2 --dist loadfile
 
-test: check ## all checks and all tests
+test: check ## run all checks and all tests
 	$(PYTEST)
 
-test-fast: $(INSTALLED)-test ## the tests that are not marked slow; under a minute
+test-fast: $(INSTALLED)-test ## run the tests that are not marked slow; takes under a minute
 	$(PYTEST) -m 'not slow'
 
 # Installs each Python's packages anew.

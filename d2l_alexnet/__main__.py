@@ -10,7 +10,7 @@ from d2l_alexnet.errors import InputError
 
 COMMANDS = {
     "train": "train a net by a recipe, or resume a run",
-    "evaluate": "measure the accuracy of a trained net, or classify your own images",
+    "evaluate": "measure the accuracy of a trained net, or classify your own pictures",
     "shapes": "print the output shape and the parameters of each layer of a net",
     "export": "write a trained net as ONNX or as MXNet's own files",
     "data": "find a data set, or download it",

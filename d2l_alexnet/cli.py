@@ -54,7 +54,7 @@ def add_flags(parser: Any, options: type, *names: str, defaults: bool = True) ->
     for field in dataclasses.fields(options):
         if "help" in field.metadata and (not names or field.name in names):
             settings = _argument(field)
-            if defaults and field.default not in (None, False):
+            if defaults and field.default is not None and field.default is not False:
                 settings["help"] += f" (default: {field.default})"
             add_flag(parser, _flag(field), dest=field.name, **settings)
 

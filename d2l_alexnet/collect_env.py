@@ -17,7 +17,7 @@ from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.runtime import bootstrap, cores, gpus
 
 SHARED_MEMORY = Path("/dev/shm")
-SEEN = {"linux x86_64": "seen to work", "linux aarch64": "seen to work, under emulation only"}
+TESTED = {"linux x86_64": "tested", "linux aarch64": "tested, under emulation only"}
 
 
 def collect() -> dict[str, str]:
@@ -45,7 +45,7 @@ def collect() -> dict[str, str]:
 
 def _platform() -> str:
     name = f"{sys.platform} {platform.machine()}"
-    return f"{name}: {SEEN.get(name, 'not run yet')} (docs/install.md)"
+    return f"{name}: {TESTED.get(name, 'not tested')} (docs/install.md)"
 
 
 def _mxnet() -> str:

@@ -220,7 +220,7 @@ def _usable_dtype(recipe: Recipe, ctx: Sequence) -> str:
     """Return the recipe's dtype. If the device cannot use it, print a line and return float32."""
     reason = precision.why_not(recipe.dtype, ctx)
     if reason:
-        print(f"Evaluated in float32, not as trained: {recipe.dtype} {reason}")
+        print(f"Evaluated in float32, but trained in {recipe.dtype}: {reason}")
     return "float32" if reason else recipe.dtype
 
 

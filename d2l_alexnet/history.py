@@ -111,7 +111,7 @@ def _check_row(row: Any, first: dict, number: int) -> None:
         raise InputError(f"epoch is {row['epoch']}, not {number}")
     different = (row.keys() ^ first.keys()) - ADDED
     if different:
-        raise InputError(f"{min(different)} is in this row or in the first, not in both")
+        raise InputError(f"{min(different)} must be in all rows or in none")
 
 
 def cuts(history: Sequence[dict]) -> list[int]:

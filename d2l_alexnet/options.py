@@ -88,7 +88,7 @@ class RunOptions:
     )
     data_dir: str | None = option(
         None,
-        "folder of the data set; if not given, MXNet's own data folder",
+        "folder of the data set; if not given, MXNet's own data folder (in ~/.mxnet/datasets)",
         metavar="DIR",
     )
     out: str | None = option(

@@ -116,9 +116,9 @@ def why_not(dtype: str, ctx: Sequence) -> str:
     """Return why the devices cannot compute in a format, and what to do; empty if they can."""
     on_gpu = ctx[0].device_type == "gpu"
     if dtype == "float16" and not on_gpu:
-        return "is for GPUs; use --ctx gpu, or another --dtype"
+        return "float16 is for GPUs; use --ctx gpu, or another --dtype"
     if dtype == "bfloat16":
-        return "is for CPUs; use float16, or --ctx cpu" if on_gpu else why_no_bfloat16()
+        return "bfloat16 is for CPUs; use float16, or --ctx cpu" if on_gpu else why_no_bfloat16()
     return ""
 
 

@@ -119,11 +119,11 @@ class State:
         )
         if not right:
             raise InputError(
-                f"steps is {self.steps}, epoch {self.epoch} and batches {self.batches}, with "
-                f"{len(self.history)} rows of history and {len(self.losses)} losses"
+                f"steps is {self.steps}, which contradicts epoch {self.epoch}, batches "
+                f"{self.batches}, {len(self.history)} rows of history and {len(self.losses)} losses"
             )
         if self.skipped > self.steps:
-            raise InputError(f"skipped is {self.skipped}, of {self.steps} steps")
+            raise InputError(f"skipped is {self.skipped}, more than the {self.steps} steps")
 
     def _check_sums(self) -> None:
         sums = self.sums if isinstance(self.sums, list) else [self.sums]

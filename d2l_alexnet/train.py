@@ -261,8 +261,8 @@ def load_checkpoint(training: Training, run: Path, changed: Collection[str], ste
     state = training.state
     if state.steps_per_epoch > steps or (state.epoch > 1 and state.steps_per_epoch != steps):
         raise InputError(
-            f"{run}: the run has begun with {state.steps_per_epoch} steps in an epoch, but with "
-            f"its settings there are {steps}"
+            f"{run}: the run began with {state.steps_per_epoch} steps in an epoch, but its "
+            f"settings now give {steps} steps"
         )
     if "lr" in changed:
         training.recipe = replace(training.recipe, lr_since=training.state.epoch)
@@ -333,7 +333,7 @@ def parser() -> cli.Parser:
     new = cli.Parser("train", description, EPILOG)
     cli.add_flag(new, "--recipe", choices=RECIPES, help="recipe, see below (default: lecture)")
     cli.add_flag(
-        new, "--resume", type=cli.not_empty, metavar="DIR", help="resume the run in the folder DIR"
+        new, "--resume", type=cli.not_empty, metavar="RUN", help="resume the run in the folder RUN"
     )
     cli.add_flags(new, RunOptions)
     cli.add_flags(new, DistributedOptions)

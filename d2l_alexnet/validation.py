@@ -137,5 +137,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"{reprlib.repr(twice)} is there twice")
+        raise InputError(f"{reprlib.repr(twice)} occurs twice")
     return values

@@ -166,7 +166,7 @@ def test_a_net_is_evaluated_in_float32_where_the_cpu_has_no_bfloat16(
     monkeypatch.setattr(cpu, "instruction_sets", lambda: ["avx2"])
     net, _, _ = evaluate.load_net(tmp_path, "cpu")
     assert not isinstance(net, precision.BFloat16Sequential)
-    assert "Evaluated in float32, not as trained: bfloat16 this CPU has no " in (
+    assert "Evaluated in float32, but trained in bfloat16: this CPU has no " in (
         capsys.readouterr().out
     )
 
@@ -200,10 +200,12 @@ def test_the_cpu_is_asked_not_its_name(instruction_sets, environ, reason):
 
 
 def test_each_kind_of_device_has_its_own_short_format():
-    assert why_not("bfloat16", [mx.gpu()]) == "is for CPUs; use float16, or --ctx cpu"
-    assert why_not("float16", [mx.cpu()]) == "is for GPUs; use --ctx gpu, or another --dtype"
+    assert why_not("bfloat16", [mx.gpu()]) == "bfloat16 is for CPUs; use float16, or --ctx cpu"
+    assert (
+        why_not("float16", [mx.cpu()]) == "float16 is for GPUs; use --ctx gpu, or another --dtype"
+    )
     assert why_not("float16", [mx.gpu()]) == why_not("float32", [mx.gpu()]) == ""
-    with pytest.raises(InputError, match="^--dtype float16: is for GPUs"):
+    with pytest.raises(InputError, match="^--dtype float16: float16 is for GPUs"):
         prepare("float16", [mx.cpu()])
 
 

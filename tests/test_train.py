@@ -143,11 +143,14 @@ def test_command_trains_and_tests_on_all_images(run, tmp_path, fashion_mnist):
     ("arguments", "message"),
     [
         (["--recipe", "slow"], "argument --recipe: invalid choice: 'slow'"),
-        (["--dtype", "float16", "--ctx", "cpu"], "--dtype float16: is for GPUs; use --ctx gpu, or"),
-        (["--ctx", "cpu:12345"], "--ctx cpu:12345: not a context; choose auto, cpu, gpu, "),
+        (
+            ["--dtype", "float16", "--ctx", "cpu"],
+            "--dtype float16: float16 is for GPUs; use --ctx gpu, or",
+        ),
+        (["--ctx", "cpu:12345"], "--ctx cpu:12345: not a device; choose auto, cpu, gpu, "),
         (["--resume", "a", "--out", "b"], "--out b: a run is resumed in its own folder; omit"),
         (["--out", "long" * 100], "File name too long; choose another folder"),
-        (["--ctx", "tpu"], "--ctx tpu: not a context; choose auto, cpu, gpu, gpu:N or gpu:N,M"),
+        (["--ctx", "tpu"], "--ctx tpu: not a device; choose auto, cpu, gpu, gpu:N or gpu:N,M"),
         (["--epochs", "0"], "argument --epochs: '0' is not a whole number that is at least 1"),
         (
             ["--batch-size", "-3"],

@@ -207,7 +207,7 @@ def test_without_settings_in_the_checkpoint_other_steps_in_an_epoch_are_noticed(
     run = shutil.copytree(undisturbed, tmp_path / "run")
     edit(run, batch_size=32)
     monkeypatch.setattr(train, "settings_of", lambda training: {})
-    with pytest.raises(InputError, match="begun with 4 steps in an epoch, but .* there are 8$"):
+    with pytest.raises(InputError, match="began with 4 steps in an epoch, but .* give 8 steps$"):
         train.resume(run, **HERE)
 
 

@@ -145,7 +145,7 @@ def read_hosts(path: str | Path) -> list[str]:
     hosts = [line.partition("#")[0].strip() for line in lines]
     hosts = [host for host in hosts if host]
     if not hosts:
-        raise InputError(f"--hosts {path}: the file names no host")
+        raise InputError(f"--hosts {path}: the file contains no host")
     for host in hosts:
         address(host)
     return hosts
@@ -352,10 +352,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     port = cli.number(int, minimum=1, maximum=65535)
     parser.add_argument("--port", type=port, metavar="N", help=text)
     parser.add_argument(
-        "--ssh", default=SSH, metavar="COMMAND", help="starts a process on a host: COMMAND HOST ..."
+        "--ssh", default=SSH, metavar="COMMAND", help="command that starts a process on a host"
     )
     parser.add_argument(
-        "arguments", nargs="*", metavar="-- ...", help="arguments of python -m d2l_alexnet.train"
+        "arguments",
+        nargs="*",
+        metavar="-- ARGUMENTS",
+        help="arguments of python -m d2l_alexnet.train",
     )
     launch(**vars(parser.parse_args(argv)))
 

@@ -204,7 +204,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             members = [_read_array(file, info) for info in file.infolist()]
         arrays = dict(members)
         if len(arrays) < len(members):
-            raise ValueError("an array is there twice")
+            raise ValueError("two arrays have the same name")
         record = parse_json(bytes(arrays.pop(STATE)).decode())
         check_fields(record, dataclasses.fields(Record), ("state", "arrays"))
         if sorted(arrays) != record["arrays"]:  # the checksums do not cover zip's own list of files

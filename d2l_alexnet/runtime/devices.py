@@ -36,7 +36,7 @@ def choose_context(name: str = "auto") -> tuple[list[Any], str]:
     import mxnet as mx
 
     if not re.fullmatch(r"auto|(cpu|gpu)(:\d{1,3}(,\d{1,3})*)?", name):
-        raise InputError(f"--ctx {name}: not a context; choose auto, cpu, gpu, gpu:N or gpu:N,M")
+        raise InputError(f"--ctx {name}: not a device; choose auto, cpu, gpu, gpu:N or gpu:N,M")
     if name == "auto":
         reason = _unsupported_reason(mx.gpu())
         if reason:

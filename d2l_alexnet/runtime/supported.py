@@ -35,7 +35,7 @@ def unsupported_reason(
     """
     if not OLDEST <= version[:2] <= NEWEST:
         found, oldest, newest = ("{}.{}".format(*each) for each in (version, OLDEST, NEWEST))
-        return f"MXNet 1.9.1 was not tried on Python {found}: use Python {oldest} to {newest}"
+        return f"MXNet 1.9.1 was not tested on Python {found}: use Python {oldest} to {newest}"
     if system == "win32":
         return "MXNet 1.9.1 does not exist for Windows: use WSL2 or a container (docs/install.md)"
     if bits != 64:

@@ -261,16 +261,19 @@ SECOND_EPOCH = dict(epoch=2, batches=1, images=5)  # of two steps each, after th
     [
         (set_state(steps="x"), "steps is 'x', not a whole number that is at least 0"),
         (set_state(steps=True), "steps is True, not a whole number"),
-        (set_state(steps=4), "steps is 4, epoch 1 and batches 3, with 0 rows of history and 3 lo"),
+        (
+            set_state(steps=4),
+            "steps is 4, which contradicts epoch 1, batches 3, 0 rows of history and 3 losses",
+        ),
         (set_state(steps=-3), "steps is -3, not"),
         (set_state(losses=None), "losses is None, not a list"),
         (set_state(losses=[2.0, 2.0, "2"]), "losses is .2.0, 2.0, '2'., not a list of numbers"),
-        (set_state(losses=[2.0]), "with 0 rows of history and 1 losses"),
+        (set_state(losses=[2.0]), "0 rows of history and 1 losses"),
         (set_state(history=[{}], **SECOND_EPOCH), "row 1 of the history: epoch is missing"),
         (set_state(history=None), "history is None, not a list"),
         (set_state(history=[dict(ROW, loss="low")], **SECOND_EPOCH), "row 1 .* loss is 'low', not"),
-        (set_state(history=[ROW]), "with 1 rows of history"),
-        (set_state(epoch=2), "epoch 2 and batches 3, with 0 rows"),
+        (set_state(history=[ROW]), ", 1 rows of history"),
+        (set_state(epoch=2), "epoch 2, batches 3, 0 rows"),
         (set_state(epoch=0), "epoch is 0, not a whole number that is at least 1"),
         (set_state(batches=2.5), "batches is 2.5, not"),
         (set_state(images=2), "sums is .* for 3 batches and 2 images"),
@@ -282,7 +285,7 @@ SECOND_EPOCH = dict(epoch=2, batches=1, images=5)  # of two steps each, after th
         (set_state(seconds=-1.0), "seconds is -1.0, not"),
         (set_state(correct=1.0), "'correct' is unknown"),
         (set_state(skipped=-1), "skipped is -1, not a whole number that is at least 0"),
-        (set_state(skipped=4), "skipped is 4, of 3 steps"),
+        (set_state(skipped=4), "skipped is 4, more than the 3 steps"),
         (set_state(skipped=True), "skipped is True, not"),
         (lambda record: record["state"].pop("skipped"), "skipped is missing"),
         (lambda record: record["state"].pop("loss_scaler"), "loss_scaler is missing"),
@@ -304,7 +307,7 @@ SECOND_EPOCH = dict(epoch=2, batches=1, images=5)  # of two steps each, after th
         (lambda record: "[" * 100_000, "the JSON is nested too deeply"),
         (lambda record: json.dumps(record).replace("0.25", "NaN"), "NaN is not a finite number"),
         (lambda record: json.dumps(record).replace("0.25", "1e999"), "seconds_waiting is inf, not"),
-        (lambda record: json.dumps(record)[:-1] + ', "arrays": []}', "'arrays' is there twice"),
+        (lambda record: json.dumps(record)[:-1] + ', "arrays": []}', "'arrays' occurs twice"),
         (lambda record: "null", "None is not an object"),
     ],
 )
@@ -332,7 +335,7 @@ def test_a_second_epoch_can_be(saved):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("dense0_weight.npy", "ValueError.'an array is there twice'."),
+        ("dense0_weight.npy", "ValueError.'two arrays have the same name'."),
         ("notes.txt", "ValueError.\"'notes.txt' is not an array\"."),
     ],
 )

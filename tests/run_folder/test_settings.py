@@ -166,7 +166,7 @@ def test_what_is_beside_the_recipe_is_checked_too(settings, refused, change, why
         ("[]", ".. is not an object with names and values"),
         ("[" * 100_000 + "]" * 100_000, "the JSON is nested too deeply"),
         ('{"recipe": ' * 100_000, "the JSON is nested too deeply"),
-        ('{"seed": 1, "seed": 2}', "'seed' is there twice"),
+        ('{"seed": 1, "seed": 2}', "'seed' occurs twice"),
         ('{"seed": 1' + "0" * 5_000 + "}", ""),
         ("\udcff", "can't decode byte"),
     ],

@@ -18,7 +18,7 @@ def test_several_contexts():
 
 @pytest.mark.parametrize("name", ["tpu", "gpu:", "gpu:x", "cpu:1,", "cpu:,1", "gpu:0;1", "GPU", ""])
 def test_unknown_context_is_refused(name):
-    with pytest.raises(InputError, match="not a context; choose auto, cpu, gpu"):
+    with pytest.raises(InputError, match="not a device; choose auto, cpu, gpu"):
         devices.choose_context(name)
 
 
