@@ -31,15 +31,27 @@ NOT_RUN = "not run"
 AFTER_CUT = 15  # epochs that are compared from the first cut of the learning rate on
 FORMATS = ("float32", "bfloat16")
 OTHER_RATE = "different learning rate"
+COMPARISON = (
+    "Each table has the name of a recipe; [commands.md](commands.md#train) lists the recipes. "
+    "Differences from the published results are in brackets. If our run cuts the learning rate in "
+    "another epoch than the published run, epochs are compared that are equally many epochs after "
+    "the cut. The cell then names our epoch. *Different learning rate* means: no epoch of our run "
+    "can be compared with this published epoch."
+)
 REACHING = (
-    "Training to reach the lecture's first and last test accuracy: number of images and "
-    "minutes. The minutes are calculated: the number of images divided by the images/s that "
-    "`python benchmarks/step.py training` measured with the recipe's batch size and format."
+    "The table shows how many training images were needed to reach the lecture's first and last "
+    "test accuracy, and how many minutes the training takes. The minutes are calculated: the "
+    "number of images divided by the images/s that `python benchmarks/step.py training` measured "
+    "with the recipe's batch size and format. So they do not include the start of the command, "
+    "the test and the effect of other programs."
 )
 SPEED = (
-    "Speed of ours in images/s, and how many times as fast it is as others: medians, and for "
-    "ratios their ranges. PyTorch is taken in its fastest way: eager or compiled, in either memory "
-    "format, in float32 or bfloat16."
+    "The table shows the speed of our code in images/s, and the speed of our code divided by the "
+    "speed of other code. All numbers are medians. The ranges of the quotients are in brackets. "
+    "The speed of PyTorch is the speed of its fastest variant: eager or compiled, in either memory "
+    "format, in float32 or bfloat16. The limit is the speed of the fastest matrix product on the "
+    "same machine. A convolution can be a little faster than this limit: "
+    "[benchmarks/NOTES.md](../benchmarks/NOTES.md#by-layer) explains why."
 )
 BENCHMARKS = {  # file, and what it measured
     "training": "python benchmarks/step.py training",
@@ -81,6 +93,7 @@ WORDS = dict(  # settings that differ from the recipe's
     optimizer_params="optimizer settings {}",
     plateau="a constant learning rate",
 )
+DIFFERENCES = dict(dropout="B − A", improvement="C − B", overfitting="C − T")  # parts of the gap
 COMPARED = ("loss", "running_train_accuracy", "train_accuracy", "valid_accuracy", "test_accuracy")
 
 
@@ -153,7 +166,9 @@ class Run:
     @property
     def versions(self) -> str:
         """The device and the versions of MXNet, NumPy and Python."""
-        return "{device}; MXNet {mxnet}, NumPy {numpy}, Python {python}".format(**self.settings)
+        device = re.sub(r"\b1 threads$", "1 thread", self.settings["device"])  # in older logs
+        versions = "MXNet {mxnet}, NumPy {numpy}, Python {python}".format(**self.settings)
+        return f"{device}; {versions}"
 
 
 def read_runs(results: str | Path) -> list[Run]:
@@ -250,7 +265,8 @@ def gap_table(all_runs: Iterable[Run]) -> str:
         if gap.measured(run.history)
         for row in run.history
     ]
-    head = ["run", "epoch", "test minus running training accuracy", *gap.PARTS.values()]
+    names = (f"{name} ({DIFFERENCES[key]})" for key, name in gap.PARTS.items())
+    head = ["run", "epoch", "gap (T − A)", *names]
     return table(head, rows) if rows else ""
 
 
@@ -401,15 +417,14 @@ def speed_table(benchmarks: str | Path) -> str:
     benchmarks : path
         Folder of the benchmarks' JSON files. If a file is missing, its benchmark was not run.
     """
-    head = ["command", "ours in", "images/s", "over ours in float32", "over the lecture's code"]
-    head += ["over the lecture's code with one thread per core", "over PyTorch"]
-    head += ["fraction of this machine's best matrix-multiply speed", "machine"]
+    head = ["command", "format", "images/s", "÷ ours in float32", "÷ lecture's code"]
+    head += ["÷ lecture's code, one thread per core", "÷ PyTorch", "÷ limit", "machine"]
     rows = []
     for name, command in BENCHMARKS.items():
         path = Path(benchmarks, f"{name}.json")
         benchmark = read_benchmark(path) if path.exists() else None
         if benchmark is None:
-            rows.append([f"`{command}`", *[NOT_RUN] * 8])
+            rows.append([f"`{command}`", NOT_RUN, *[""] * 7])
             continue
         for ours in benchmark["images_per_second"]:
             if ours.startswith("ours"):
@@ -450,7 +465,7 @@ def summary(results: str | Path) -> str:
     for name, title in TITLES.items():
         ours = of_recipe(all_runs, RECIPES[name], "dtype")
         rows.append([title, *_headline(RECIPES[name], ours), _log(ours)])
-    head = ["run", "training images", "test accuracy, *published*", "ours", "log"]
+    head = ["run", "epochs × training images", "test accuracy, *published*", "ours", "log"]
     parts = [expectation(all_runs, Path(results, "benchmarks")), table(head, rows)]
     return "\n\n".join(part for part in parts if part)
 
@@ -469,8 +484,8 @@ def expectation(all_runs: Sequence[Run], benchmarks: str | Path) -> str:
     if not runs:
         return ""
     first = runs[0]
-    said = f"On {first.settings['device']}, after the installation, `make train` took "
-    said += f"{' and '.join(took)}."
+    said = f"On {first.settings['device']}, the epoch of `make train` took {' and '.join(took)}. "
+    said += "The installation and the start of the command take additional time."
     if lecture:
         said += f" The lecture's own five epochs take about {' and '.join(lecture)}."
     line = lecture_line(first.history[-1])
@@ -502,7 +517,7 @@ def _log(ours: Sequence[Run]) -> str:
 def details(results: str | Path) -> str:
     """Write all tables, for docs/results.md."""
     all_runs = read_runs(results)
-    parts = ["## Published and measured"]
+    parts = ["## Published and measured", COMPARISON]
     for recipe in RECIPES.values():
         if of_recipe(all_runs, recipe, "num_epochs") and recipe.published:
             parts += [f"**{recipe.name}**, published and measured:", comparison(recipe, all_runs)]
@@ -540,8 +555,9 @@ def descent_details(results: str | Path) -> str:
         else:
             rows.append([title, *[NOT_RUN] * 5])
     head = ["run", f"lowest loss before epoch {cut}", f"loss in epoch {cut - 1}"]
-    head += [f"lowest loss from epoch {cut} on", f"highest loss from epoch {cut} on"]
-    head += [f"epochs from epoch {cut} on"]
+    compared = f"epochs {cut} to {cut + AFTER_CUT - 1}"
+    head += [f"lowest loss in {compared}", f"highest loss in {compared}"]
+    head += ["number of these epochs that were run"]
     return table(head, rows)
 
 

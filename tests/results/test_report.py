@@ -97,7 +97,7 @@ def test_without_a_log_everything_is_not_run(tmp_path):
     assert report.comparison(LECTURE, []).count("not run") == 15
     assert report.summary(tmp_path).count("not run") == len(report.TITLES)
     # The published recipes, the training to reach an accuracy, and the benchmarks.
-    assert report.details(tmp_path).count("not run") == 4 + 2 * 4 + 8 * len(report.BENCHMARKS)
+    assert report.details(tmp_path).count("not run") == 4 + 2 * 4 + len(report.BENCHMARKS)
     assert report.gap_details(tmp_path) == report.descent_details(tmp_path) == "not run."
 
 
@@ -318,7 +318,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, no_room):
 def test_the_command_rewrites_the_files_of_the_folder_that_is_named(tmp_path):
     report.main(make_root(tmp_path))
     text = (tmp_path / "README.md").read_text()
-    assert text.startswith(f"before {report.BEGIN}\n\n| run | training images |")
+    assert text.startswith(f"before {report.BEGIN}\n\n| run | epochs × training images |")
     assert text.endswith(f"{report.END} after\n")
 
 
