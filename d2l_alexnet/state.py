@@ -135,7 +135,8 @@ class State:
             right = sums == [0] and self.images == 0
         if not right:
             raise InputError(
-                f"sums is {reprlib.repr(sums)} for {self.batches} batches and {self.images} images"
+                f"sums is {reprlib.repr(sums)}, which contradicts {self.batches} batches and "
+                f"{self.images} images"
             )
 
     def _check_loss_scaler(self) -> None:
@@ -147,8 +148,8 @@ class State:
         scaled = dtype == "float16" and self.steps > 0
         if bool(self.loss_scaler) != scaled or (self.skipped and not scaled):
             raise InputError(
-                f"loss_scaler is {reprlib.repr(self.loss_scaler)} and skipped {self.skipped} after "
-                f"{self.steps} steps in {dtype}"
+                f"loss_scaler is {reprlib.repr(self.loss_scaler)} and skipped is {self.skipped}, "
+                f"which contradicts {self.steps} steps in {dtype}"
             )
 
     @property
