@@ -276,8 +276,8 @@ def announce(recipe: Recipe, ctx: Sequence, why: str, run: Path) -> None:
     """
     names = ", ".join(map(str, ctx))
     lines = [
-        f"Recipe {recipe.name} on {names} in {recipe.dtype}: {why}. {devices.describe(ctx)}. "
-        f"Run folder: {run}"
+        f"Recipe {recipe.name} on {names} in {recipe.dtype}. {why[0].upper()}{why[1:]}. "
+        f"{devices.describe(ctx)}. Run folder: {run}"
     ]
     gain = precision.SPEEDUP.get(recipe.name)
     if gain and recipe.dtype == "float32" and not precision.why_not("bfloat16", ctx):

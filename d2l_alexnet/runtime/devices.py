@@ -40,7 +40,7 @@ def choose_context(name: str = "auto") -> tuple[list[Any], str]:
     if name == "auto":
         reason = _unsupported_reason(mx.gpu())
         if reason:
-            return [mx.cpu()], f"no GPU: {reason}"
+            return [mx.cpu()], f"MXNet cannot use a GPU: {reason}"
         return [mx.gpu()], "a usable GPU was found"
     kind, _, numbers = name.partition(":")
     ctx = [mx.Context(kind, int(number)) for number in (numbers or "0").split(",")]
