@@ -8,7 +8,7 @@ Result so far: training and validation accuracy after 50 epochs, and the time on
 programs ran at the same time.
 
 - plain, n = 1: 1.000 and 0.750, 38 minutes (Intel Xeon);
-- dropout 0.5, n = 2: 0.999 and 0.760, 0.999 and 0.756, 33 minutes (AMD EPYC);
+- dropout 0.5, n = 2: 1.000 and 0.760, 0.999 and 0.756, 33 to 55 minutes (AMD EPYC);
 - dropout 0.5 and augmentation, n = 1: 0.868 and 0.786, 96 minutes (Intel Xeon).
 
 Not run: the random crop, augmentation alone, dropout 0.7, and seed 1 of two others; this command
