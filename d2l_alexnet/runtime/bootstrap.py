@@ -82,7 +82,8 @@ def prepare() -> None:
         )
     old_modules.install()
     keep_from_serving()
-    os.environ.setdefault("OMP_NUM_THREADS", str(default_threads()))
+    if not os.environ.get("OMP_NUM_THREADS"):  # an empty one is no number
+        os.environ["OMP_NUM_THREADS"] = str(default_threads())
     load_system_libraries()
     if platform.machine() == "aarch64":
         check_arm_libraries(Path(str(spec.origin)).parent)

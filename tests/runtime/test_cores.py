@@ -69,6 +69,10 @@ def test_own_setting_of_threads_is_obeyed(python):
     assert python(THREADS, OMP_NUM_THREADS="3").stdout == "3\n"
 
 
+def test_an_empty_setting_of_threads_is_none(python):
+    assert int(python(THREADS, OMP_NUM_THREADS="").stdout) >= 1
+
+
 @pytest.mark.parametrize(
     ("own", "above", "expected"),
     [
