@@ -207,6 +207,12 @@ def test_the_first_screen_has_the_essentials():
     assert 3 <= len(rows) <= 5
 
 
+def test_the_time_without_avx512_is_the_logs():
+    log = "results/benchmarks/quick-avx2.txt"
+    (seconds,) = re.findall(r"time ([\d.]+) sec", text(log))
+    assert f"[{float(seconds) / 60:.1f} minutes]({log})" in text("README.md")
+
+
 def test_runs_have_different_names_and_a_diverged_one_says_so():
     lines = text("docs/results.md").split("## All runs")[1].split("\n## ")[0].splitlines()
     rows = [line.split(" | ") for line in lines if line.startswith("| ")][2:]
