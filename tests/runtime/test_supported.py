@@ -21,8 +21,8 @@ def test_this_machine_and_arm_are_supported():
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
-        (dict(version=(3, 7, 16)), "not tried on Python 3.7: use Python 3.8 to 3.15"),
-        (dict(version=(3, 16)), "not tried on Python 3.16: use Python 3.8 to 3.15"),
+        (dict(version=(3, 7, 16)), "not tested on Python 3.7: use Python 3.8 to 3.15"),
+        (dict(version=(3, 16)), "not tested on Python 3.16: use Python 3.8 to 3.15"),
         (dict(host="x86_64-alpine-linux-musl"), "uses musl: use Debian or Ubuntu"),
         (dict(bits=32, machine="armv7l"), "needs 64 bits: use a 64-bit Python"),
         (dict(machine="ppc64le"), "does not exist for ppc64le: use x86-64 or 64-bit ARM"),
