@@ -277,7 +277,7 @@ def test_command_says_what_it_wants(run):
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "the following arguments are required: RUN" in done.stderr
     said = " ".join(run("evaluate", "--help").stdout.split())
-    assert "if more than half of the border of the picture is bright, the picture is inverted" in said
+    assert "half of the border of the picture is bright, the picture is inverted" in said
     assert "CIFAR-10: the largest square in the middle is cropped" in said
 
 
