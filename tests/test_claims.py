@@ -50,6 +50,21 @@ def result(name):
     return about(name)["rows"]
 
 
+def listed(values):
+    """0.3, 0.9 and 2.7."""
+    *most, last = map(str, values)
+    return f"{', '.join(most)} and {last}"
+
+
+def rates(net, *expected):
+    """The learning rates at which all runs of a net had one of these outcomes, and the seeds."""
+    rows = [row for row in result("learning_rate") if row["net"] == net]
+    found = {
+        lr: {row["outcome"] for row in rows if row["lr"] == lr} for lr in {r["lr"] for r in rows}
+    }
+    return sorted(lr for lr in found if found[lr] <= set(expected)), {row["seed"] for row in rows}
+
+
 def points(row):
     """Overfitting in points."""
     return f"{100 * (row['train_accuracy'] - row['valid_accuracy']):.1f}"
@@ -109,6 +124,11 @@ def the_fashion_mnist_lecture():
         statistics.mean(row["seconds"] for row in recipe.published) for recipe in (LECTURE, LENET)
     )
     work = alexnet["multiply_adds"] / lenet["multiply_adds"]
+    lenet_learns, lenet_seeds = rates("lenet", "learns")
+    alexnet_learns, alexnet_seeds = rates("alexnet", "learns")
+    alexnet_fails, _ = rates("alexnet", "stands still", "diverges")
+    lenet_stands, _ = rates("lenet", "stands still")
+    assert lenet_seeds == alexnet_seeds == {0, 1}  # "two seeds each"
     return dict(
         A1=[
             "sides of {}, {}, {} and {}".format(*sides),
@@ -128,6 +148,12 @@ def the_fashion_mnist_lecture():
             f"({min(minutes):.0f} to {max(minutes):.0f})",
             f"takes {statistics.median(minutes):.0f} minutes on two cores with AVX2",
             f"takes {times['AlexNet'] / 60:.0f} minutes",
+        ],
+        A4=[
+            f"LeNet learns at {listed(lenet_learns)} and not at "
+            f"{max(lr for lr in lenet_stands if lr < min(lenet_learns))} or less",
+            f"AlexNet learns at {listed(alexnet_learns)} and not at {listed(alexnet_fails)}",
+            f"at {LECTURE.lr} too",
         ],
         A5=[f"in {below[0]} of {len(ours)} epochs"],
         A6=[
@@ -158,7 +184,9 @@ def the_cifar10_lecture():
     convnets = [run("cifar10-convnet"), run("cifar10-convnet-seed1")]
     ends = [history[-1] for history in convnets]
     alexnet, convnet = CIFAR10_ALEXNET.published, CIFAR10_CONVNET.published
-    augmented = run("overfitting/augment-seed0")[-1]
+    augmented, plain, crop = (
+        run(f"overfitting/{name}-seed0")[-1] for name in ("augment", "plain", "crop")
+    )
     changed = [pair for pair in zip(channels("alexnet"), channels("alexnet_cifar10"))]
     changed = [f"{a} became {b}" for a, b in changed if a != b]
     losses = [row["loss"] for row in ours]
@@ -188,6 +216,12 @@ def the_cifar10_lecture():
         B5=[
             "feature map {0} × {0}, pooled to {1} × {1}".format(*feature_map(150)),
             f"the same {total(layers('alexnet_cifar10', 150)):,} parameters",
+        ],
+        B6=[
+            f"{points(crop)} points of overfitting instead of",
+            f"{points(plain)},",
+            f"validation accuracy {crop['valid_accuracy']:.3f} instead of "
+            f"{plain['valid_accuracy']:.3f}",
         ],
         B7=["Krizhevsky et al. 2012, section 4.2", "dropout of 0.5"],
         B8=[f"{MINUTES['alexnet']} min"],
