@@ -18,7 +18,7 @@ help: ## list the targets
 
 install: $(INSTALLED) ## install MXNet and the package into .venv; the other targets do it too
 
-train: $(INSTALLED) ## install, get the data, train the lecture's net for a minute or two
+train: $(INSTALLED) ## install, get the data, train the lecture's net for some minutes
 	@$(IN_VENV) -m d2l_alexnet.data fashion-mnist
 	$(IN_VENV) -m d2l_alexnet.train --recipe quick $(BFLOAT16)
 	@echo "Next, the lecture's own five epochs: $(IN_VENV) -m d2l_alexnet.train"

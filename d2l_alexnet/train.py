@@ -36,11 +36,12 @@ from d2l_alexnet.state import Training
 from d2l_alexnet.validation import check_fields
 
 EPILOG = """Recipes: "lecture" trains AlexNet on Fashion-MNIST as in the first lecture, for five
-epochs of 60,000 images. An epoch takes 17 s on the lecture's GPU, and about 12 minutes in float32
-on two CPU cores. "quick" trains the same net for one epoch of 4,480 images. It takes a minute or
-two on two cores. "lenet" trains LeNet for five epochs of some seconds each. "cifar10-alexnet" and
-"cifar10-convnet" train the nets of the second lecture, for 200 and for 50 epochs. Every run
-measures its first batches. Then it prints how long an epoch takes."""
+epochs of 60,000 images. An epoch takes 17 s on the lecture's GPU. In float32 it takes about 12
+minutes on two cores with AVX-512, and about 40 minutes on two cores without AVX-512. "quick" trains
+the same net for one epoch of 4,480 images. It takes one to six minutes on two cores. "lenet" trains
+LeNet for five epochs of some seconds each. "cifar10-alexnet" and "cifar10-convnet" train the nets
+of the second lecture, for 200 and for 50 epochs. Every run measures its first batches. Then it
+prints how long an epoch takes."""
 
 
 def train(

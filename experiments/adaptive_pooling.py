@@ -10,8 +10,7 @@ Result for the shapes: images of 63 × 63 pixels or more work. The side of the l
 for images of 63, 64 and 70 pixels, 3 for 150 pixels and 6 for 224 pixels. Without the copies, the
 net has 20,344,650 parameters in place of 57,044,810.
 
-Result for time and accuracy: not measured yet. This command measures them, in about 25 minutes on
-one core.
+Result for time and accuracy: not measured yet. This command measures them.
 
 Both nets are trained with the settings of `quick`, with which a net learns in few steps. They are
 trained for four epochs of the first 9,000 images, in batches of 64. The validation images are 1,000
@@ -34,7 +33,7 @@ from d2l_alexnet.recipes import RECIPES
 COPIES = "alexnet_cifar10"
 NO_COPIES = "alexnet_cifar10_pool1"
 SIDES = (32, 62, 63, 64, 70, 150, 224)
-# The images of the lecture's recipe; `quick` learns them in fewer steps.
+# The images and the net of the lecture. With the settings of `quick`, the net learns in few steps.
 ALEXNET = replace(
     RECIPES["quick"],
     data="cifar10",

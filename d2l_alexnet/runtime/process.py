@@ -1,4 +1,4 @@
-"""Find out whether a process is still running, and end the processes that it has started."""
+"""Find out whether a process is still running, and let child processes end with their parent."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Iterator
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # another one after each start of the machine
+PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
+
+_parent = 0  # the process whose new children end with it; 0: none
 
 
 def describe() -> dict[str, str]:
@@ -49,10 +52,6 @@ def is_running(process: dict[str, str]) -> bool:
     return same_boot and bool(process["started"]) and started(process["pid"]) == process["started"]
 
 
-PR_SET_PDEATHSIG = 1  # Linux's number
-_parent = 0  # the process whose children are to end with it; 0: none
-
-
 @contextlib.contextmanager
 def children_end_with_this_process() -> Iterator[None]:
     """Let Linux kill the processes that are forked in a ``with`` block when this process ends.
@@ -72,7 +71,7 @@ def children_end_with_this_process() -> Iterator[None]:
 def _end_with_parent() -> None:
     if _parent:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != _parent:  # it ended before the call
+        if os.getppid() != _parent:  # the parent ended before the call
             os._exit(1)
 
 

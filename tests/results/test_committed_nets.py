@@ -29,7 +29,7 @@ def test_a_committed_net_has_the_test_accuracy_of_its_log(name, request):
 
 
 def test_the_committed_convnet_knows_most_photographs(run, cifar10, tmp_path):
-    """Pictures of another size, as JPEG, without the data set."""
+    """The pictures are JPEG files of another size than the training images."""
     _, (images, labels) = DATA_SETS["cifar10"].read(None)
     pictures = [tmp_path / f"{number}.jpg" for number in range(20)]
     for picture, image in zip(pictures, images):
