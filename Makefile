@@ -11,7 +11,7 @@ PIP := $(IN_VENV) -m pip install --quiet --disable-pip-version-check $(LOCK:%=--
 BFLOAT16 := $(if $(filter cpu,$(MXNET)),$(shell grep -qsw avx512_bf16 /proc/cpuinfo && echo --dtype bfloat16))
 INSTALLED := .venv/installed-$(MXNET)$(LOCK:%=-locked)
 
-.PHONY: help install train notebook check test test-fast test-pythons test-cu112 lock
+.PHONY: help install train notebook check test test-fast test-pythons test-cu112 benchmark lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,31 @@ test-cu112: ## test whether mxnet-cu112 imports with the libraries that pip inst
 	@.venv-cu112/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[cu112]'
 	@.venv-cu112/bin/python -m pip install --quiet --disable-pip-version-check --no-deps mxnet-cu112==1.9.1
 	@.venv-cu112/bin/python tests/runtime/import_cu112.py
+
+# $(call measure,SCRIPT AND FLAGS,NAME) writes NAME.json, and NAME.txt when the script has ended.
+MEASURED := results/benchmarks
+define measure
+@echo '$$ python benchmarks/$(1)' | tee $(MEASURED)/$(2).partial
+@$(IN_VENV) benchmarks/$(1) --out $(MEASURED)/$(2).json >> $(MEASURED)/$(2).partial
+@mv $(MEASURED)/$(2).partial $(MEASURED)/$(2).txt
+endef
+
+# One measurement of step.py takes some seconds: small nets get more batches.
+benchmark: $(INSTALLED) ## measure the speeds again on an idle machine; takes one to two hours
+	$(call measure,step.py training,training)
+	$(call measure,step.py evaluation --batches 4,evaluation)
+	$(call measure,step.py training --recipe quick --batches 6,training-quick)
+	$(call measure,step.py training --recipe quick --batch-size 16 --batches 12,training-quick-16)
+	$(call measure,step.py training --recipe cifar10-alexnet --batches 5,training-cifar10-alexnet)
+	$(call measure,step.py evaluation --recipe cifar10-alexnet --batches 8,evaluation-cifar10-alexnet)
+	$(call measure,step.py training --recipe cifar10-convnet --batches 15,training-cifar10-convnet)
+	$(call measure,step.py evaluation --recipe cifar10-convnet --batches 20,evaluation-cifar10-convnet)
+	$(if $(BFLOAT16),$(call measure,bfloat16.py,bfloat16))
+	$(call measure,loader.py,loader)
+	$(call measure,scaling.py,scaling)
+	$(call measure,startup.py,startup)
+	$(IN_VENV) benchmarks/chart.py
+	$(IN_VENV) results/report.py
 
 lock: ## renew the versions that the other targets install
 	@$(PYTHON) -m venv .venv-lock

@@ -34,7 +34,7 @@ NETS: dict[str, tuple[Recipe, tuple[float, ...]]] = {
     "lenet": (RECIPES["lenet"], (0.003, 0.01, *RATES, 2.7, 8.1)),
     "alexnet": (replace(RECIPES["lecture"], train_size=3_000, num_epochs=2), RATES),
 }
-SEEDS = (0, 1)
+SEEDS = (0, 1, 2)
 OUTCOMES = {"learns": "o", "stands still": "s", "diverges": "x"}  # and their markers
 
 

@@ -56,6 +56,7 @@ SPEED = (
 BENCHMARKS = {  # file, and what it measured
     "training": "python benchmarks/step.py training",
     "training-quick": "python benchmarks/step.py training --recipe quick",
+    "training-quick-16": "python benchmarks/step.py training --recipe quick --batch-size 16",
     "training-cifar10-alexnet": "python benchmarks/step.py training --recipe cifar10-alexnet",
     "training-cifar10-convnet": "python benchmarks/step.py training --recipe cifar10-convnet",
     "evaluation": "python benchmarks/step.py evaluation",

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -261,6 +262,13 @@ def test_the_speed_table_takes_pytorchs_fastest_way_and_has_a_row_for_each_forma
     )
     assert " | bfloat16 | 66 | 2.00 (2.00 to 2.50) | 4.40 (4.00 to 6.00) | " in rounded
     assert all("not run" in other for other in others)
+
+
+def test_make_benchmark_measures_every_row_of_the_speed_table():
+    done = subprocess.run(["make", "-n", "benchmark"], cwd=ROOT, capture_output=True, text=True)
+    for name, command in report.BENCHMARKS.items():
+        wanted = rf"{command}\b( --batches \d+)? --out results/benchmarks/{name}\.json"
+        assert re.search(wanted, done.stdout), name
 
 
 def test_a_folder_without_the_files_is_refused_in_one_line(tmp_path):
