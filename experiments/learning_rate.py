@@ -54,7 +54,7 @@ def main() -> None:
                     "{net}, rate {lr}, seed {seed}: {outcome}, losses {losses}".format(**rows[-1])
                 )
     for net in NETS:
-        print(f"{net}: all seeds learn up to a rate of {largest(rows, net)}")
+        print(f"{net}: the largest rate at which all seeds learn is {largest(rows, net)}")
     runs.write(arguments.out / "learning_rate.json", rows)
     runs.save(draw(rows), arguments.out / "learning_rate.png")
 
@@ -65,7 +65,7 @@ def measure(recipe: Recipe, folder: Path, seed: int) -> dict:
     try:
         history = runs.train_once(recipe, folder, seed)
     except RunError as error:
-        if "NaN or infinite" not in str(error) and "not finite" not in str(error):
+        if "NaN or infini" not in str(error):  # of the loss or of a weight
             raise
         path = folder / "history.jsonl"
         history, finite = runs.read_history(path) if path.exists() else [], False

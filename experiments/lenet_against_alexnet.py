@@ -46,7 +46,10 @@ def main() -> None:
         ratios = harness.ratios(seconds[name], seconds["LeNet"])
         each = [round(value, 2) for value in seconds[name]]
         rows.append(dict(name=name, **runs.totals(recipe), seconds=each, over_lenet=middle(ratios)))
-        print(f"{name}: {harness.written(each)} s for an epoch, {harness.written(ratios)} LeNets")
+        print(
+            f"{name}: {harness.written(each)} s for an epoch, "
+            f"{harness.written(ratios)} times as long as LeNet"
+        )
         print("  {parameters:,} parameters, {multiply_adds:,} multiply-adds".format(**rows[-1]))
     runs.write(arguments.out / "lenet_against_alexnet.json", rows, machine=harness.machine())
     runs.save(draw(rows), arguments.out / "lenet_against_alexnet.png")

@@ -9,8 +9,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from d2l_alexnet import figures, nets
-from d2l_alexnet.errors import InputError
+from d2l_alexnet.data.load import load_data
+from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.history import read_history
+from d2l_alexnet.options import RunOptions
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -54,8 +56,27 @@ def test_overfitting_skips_what_is_finished(quick, tmp_path, monkeypatch, capsys
     assert (tmp_path / "overfitting.png").exists()
     monkeypatch.setattr(overfitting.runs, "train", None)  # nothing may be trained again
     monkeypatch.setattr(overfitting.runs, "resume", None)
+    monkeypatch.setattr(overfitting, "measure", None)  # nor tested
     overfitting.main()
-    assert capsys.readouterr().out.splitlines() == first[-2:]
+    again = capsys.readouterr().out.splitlines()
+    assert again == first[-3:]
+    assert "overfitting" in again[0]
+
+
+def test_overfitting_compares_clean_training_images(quick, tmp_path):
+    changes = dict(plain=dict(dropout=0.0), augment=dict(augment=True))
+    overfitting = quick("overfitting", CHANGES=changes)
+    plain, augmented = rows(tmp_path / "overfitting.json")
+    assert plain["clean_train_accuracy"] == plain["train_accuracy"]
+    run = tmp_path / "augment-seed0"
+    net, recipe, ctx = overfitting.load_net(run, "cpu")
+    recipe = overfitting.replace(recipe, augment=False)
+    train_iter, _ = load_data(recipe, RunOptions(num_workers=0))
+    right = sum(int((net(X).asnumpy().argmax(axis=1) == y.asnumpy()).sum()) for X, y in train_iter)
+    assert augmented["clean_train_accuracy"] == right / train_iter.images
+    (run / "clean.json").unlink()
+    (run / "net.params").unlink()
+    assert overfitting.last(run)["clean_train_accuracy"] is None
 
 
 def test_a_folder_with_another_run_is_refused(quick, tmp_path, monkeypatch):
@@ -86,6 +107,16 @@ def test_a_loss_that_is_not_finite_has_diverged(load, small_data, tmp_path):
     found = learning_rate.measure(recipe, tmp_path / "high", 0)
     assert found["outcome"] == "diverges"
     assert len(found["losses"]) < recipe.num_epochs  # it has ended early
+
+
+def test_a_weight_that_is_not_finite_has_diverged(load, monkeypatch, tmp_path):
+    learning_rate = load("learning_rate")
+
+    def diverge(*_):
+        raise RunError("epoch 2: conv0_weight contains NaN or infinity and was not saved")
+
+    monkeypatch.setattr(learning_rate.runs, "train_once", diverge)
+    assert learning_rate.measure(None, tmp_path, 0)["outcome"] == "diverges"
 
 
 def test_the_largest_rate_is_one_at_which_all_seeds_learn(load):
