@@ -44,7 +44,7 @@ def main() -> None:
     if not arguments.quick:
         runs.use_first_images(train=60_000, test=1_000)
     rows = []
-    for seed in SEEDS[: 1 if arguments.quick else None]:
+    for seed in SEEDS[:1] if arguments.quick else SEEDS:
         for net, (recipe, rates) in NETS.items():
             for lr in rates[-1:] if arguments.quick else rates:
                 changed = replace(recipe, lr=lr, **(runs.SMALL_LENET if arguments.quick else {}))

@@ -34,7 +34,8 @@ LECTURES = "AlexNet, the lecture's code"
 ROUNDS = 5
 # A measurement lasts some seconds. Small images and batches make it short for --quick.
 STEPS = dict(lenet=["--batches", 40], alexnet=["--batches", 2])
-QUICK = ["--batches", 1, "--batch-size", 2, "--resize", 67]
+SMALL = ["--batches", 1, "--batch-size", 2]
+QUICK = [*SMALL, "--resize", 67]
 
 
 def main() -> None:
@@ -57,7 +58,7 @@ def main() -> None:
 
 def measure(quick: bool) -> dict[str, list[float]]:
     """Measure the seconds of an epoch, several times."""
-    lenet = QUICK[:-2] if quick else [*STEPS["lenet"], "--batch-size", LENET.batch_size]
+    lenet = SMALL if quick else [*STEPS["lenet"], "--batch-size", LENET.batch_size]
     alexnet = QUICK if quick else [*STEPS["alexnet"], "--batch-size", ALEXNET.batch_size]
     contestants = {
         "LeNet": harness.Contestant("ours", "training", "--recipe", "lenet", *lenet),

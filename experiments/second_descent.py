@@ -9,7 +9,8 @@ Result: this command has not been run to its end yet. A run of 45 epochs takes a
 two cores. A run without the cut takes 40 minutes. Two committed runs with one seed answer the first
 question. In results/cifar10-alexnet the rate is cut in epoch 30, and the loss falls in the same
 epoch, from 1.14 to 0.92. results/cifar10-alexnet-constant is the same run without the cut. There
-the loss rises further, from 1.14 to 2.53 in epoch 34, and is not finite in epoch 35.
+the loss rises further: from 1.14 to 2.53 in epoch 34, and to 3e28 in epoch 35. Then a weight is
+infinite or not a number.
 
 The run without the cut starts from a copy. The copy is made just before the cut. Finished runs are
 skipped, and a run that was stopped is resumed.

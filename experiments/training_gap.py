@@ -5,16 +5,16 @@ accuracy in every epoch. The lecturer's reason is that training accuracy is aver
 while the net improves. Another reason may be that dropout is active while training accuracy is
 measured. How large is each part of the gap in each epoch?
 
-Result, n = 1 in each format, two cores of an AMD EPYC. The log is in results/training-gap.
+Result, n = 1 in each format, AMD EPYC. The log is in results/training-gap.
 
-- float32, 93 minutes, results/lecture:
+- float32, 93 minutes on two cores, results/lecture:
 
   - gap 0.233, 0.041, 0.029, 0.014 and 0.010 in epochs 1 to 5;
   - improvement during the epoch is the larger part in epochs 1 and 2, 0.199 and 0.026;
   - dropout is the larger part in epochs 3 to 5, 0.020, 0.016 and 0.013;
   - overfitting makes the gap smaller by 0.006 to 0.012.
 
-- bfloat16, 103 minutes, results/lecture-bfloat16:
+- bfloat16, 103 minutes on one core, results/lecture-bfloat16:
 
   - gap 0.230, 0.043, 0.034, 0.017 and 0.005 in epochs 1 to 5;
   - improvement during the epoch 0.196, 0.027, 0.021, 0.007 and 0.001;
@@ -47,14 +47,14 @@ def main() -> None:
     """Print the parts of the gap by epoch for all runs, and draw them."""
     arguments = runs.parse(__doc__, "training_gap")
     rows = []
-    for dtype in DTYPES[: 1 if arguments.quick else None]:
+    for dtype in DTYPES[:1] if arguments.quick else DTYPES:
         recipe = replace(RECIPES["lecture"], dtype=dtype, **(QUICK if arguments.quick else {}))
         history = runs.train_once(recipe, arguments.out / dtype, seed=0, explain_gap=True)
         print(f"{dtype}: {gap.explain(history)}")
         for row in history:
-            parts = {name: round(part, 4) for name, part in gap.parts(row).items()}
-            rows.append(dict(run=dtype, epoch=row["epoch"], **parts))
-            print(LINE.format(**rows[-1]))
+            about, parts = dict(run=dtype, epoch=row["epoch"]), gap.parts(row)
+            print(LINE.format(**about, **parts))
+            rows.append({**about, **{name: round(part, 4) for name, part in parts.items()}})
     runs.write(arguments.out / "training_gap.json", rows)
     runs.save(draw(rows), arguments.out / "training_gap.png")
 
@@ -65,12 +65,10 @@ def draw(rows: list[dict]) -> Figure:
     axes = figure.subplots()
     for dtype, style in zip(DTYPES, ("-", "--")):
         of_run = [row for row in rows if row["run"] == dtype]
-        for colour, part in enumerate(("gap", *gap.PARTS)):
+        for color, part in enumerate(("gap", *gap.PARTS)):
             points = [row["epoch"] for row in of_run], [100 * row[part] for row in of_run]
-            axes.plot(*points, f"C{colour}{style}", marker="o", label=f"{part}, {dtype}")
-    axes.set(
-        title="Dropout becomes the larger part in epoch 3 or 4", xlabel="epoch", ylabel="points"
-    )
+            axes.plot(*points, f"C{color}{style}", marker="o", label=f"{part}, {dtype}")
+    axes.set(title="Parts of the gap by epoch", xlabel="epoch", ylabel="points")
     axes.legend(fontsize="small")
     return figure
 
