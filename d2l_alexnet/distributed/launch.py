@@ -25,7 +25,7 @@ from typing import IO, Iterator, Sequence
 from d2l_alexnet import cli
 from d2l_alexnet.distributed import rendezvous
 from d2l_alexnet.errors import InputError, RunError
-from d2l_alexnet.options import RESUMED_WITH, RunOptions
+from d2l_alexnet.options import RESUMED_WITH, DistributedOptions, RunOptions
 from d2l_alexnet.runtime.cores import WORKERS_ON_HOST, usable_cores
 from d2l_alexnet.runtime.signals import StopRequest
 
@@ -100,7 +100,7 @@ def launch(
     """
     names = read_hosts(hosts) if hosts else [LOCALHOST]
     settings = {
-        rendezvous.HOST: address(names[0]),
+        rendezvous.HOST: rendezvous.address("--hosts", names[0]),
         rendezvous.WORKERS: str(workers),
         rendezvous.SERVERS: str(servers),
     }
@@ -114,8 +114,8 @@ def launch(
             command, variables = command_of(role, arguments)
             variables.update(settings)
             if hosts:
-                neighbours = [each for each in roles if each.host == role.host]
-                sharing = sum(each.kind == "worker" for each in neighbours)
+                neighbors = [each for each in roles if each.host == role.host]
+                sharing = sum(each.kind == "worker" for each in neighbors)
                 variables[WORKERS_ON_HOST] = str(max(1, sharing))
                 job.start(role, *over_ssh(ssh.split(), role.host, command, variables))
             else:
@@ -147,22 +147,15 @@ def read_hosts(path: str | Path) -> list[str]:
     if not hosts:
         raise InputError(f"--hosts {path}: the file contains no host")
     for host in hosts:
-        address(host)
+        rendezvous.address("--hosts", host)
     return hosts
-
-
-def address(host: str) -> str:
-    """Find the IPv4 address of a host."""
-    try:
-        return str(socket.getaddrinfo(host, None, socket.AF_INET)[0][4][0])
-    except OSError as error:
-        raise InputError(f"--hosts: {host!r} is not a host ({error.strerror})") from error
 
 
 @contextlib.contextmanager
 def reserved_port() -> Iterator[int]:
-    """Find a free port of this machine. Until the end, no program gets it that asks for a free one.
+    """Find a free port of this machine.
 
+    While the block runs, the system gives this port to no program that asks for a free one.
     The scheduler can listen there all the same: it sets the option SO_REUSEADDR too.
     """
     with socket.socket() as keeper:
@@ -175,7 +168,7 @@ def command_of(role: Role, arguments: Sequence[str]) -> tuple[list[str], dict[st
     """Return the command line of a process, and environment variables to set for it."""
     variables = {
         rendezvous.ROLE: role.kind,
-        rendezvous.NODE: address(role.host),
+        rendezvous.NODE: rendezvous.address("--hosts", role.host),
         rendezvous.CONTROL_PIPE: "1",
         "PYTHONUNBUFFERED": "1",
     }
@@ -264,10 +257,10 @@ class Job:
 
     def supervise(self, stop: StopRequest) -> None:
         """Wait until all workers have finished; raise if a process fails or a stop is requested."""
-        signalled = False
+        signaled = False
         while any(role.kind == "worker" for role in self.running):
-            if stop.signum and not signalled:
-                signalled = True
+            if stop.signum and not signaled:
+                signaled = True
                 self._signal_first_worker(stop.signum)
             for role, process in list(self.running.items()):
                 if process.poll() is not None:
@@ -300,8 +293,10 @@ class Job:
             return "nothing has been saved yet"
         parser = cli.Parser("train", "")
         cli.add_flags(parser, RunOptions, *RESUMED_WITH)
-        given, _ = parser.parse_known_args(self.arguments)
-        flags = cli.flags_of(cli.pop_options(vars(given), RunOptions), *RESUMED_WITH)
+        cli.add_flags(parser, DistributedOptions, "patience")
+        given = vars(parser.parse_known_args(self.arguments)[0])
+        flags = cli.flags_of(cli.pop_options(given, RunOptions), *RESUMED_WITH)
+        flags += cli.flags_of(cli.pop_options(given, DistributedOptions), "patience")
         launch = ["python", "-m", "d2l_alexnet.distributed.launch", *self.options]
         return f"to resume: {shlex.join([*launch, '--', '--resume', self.folder, *flags])}"
 

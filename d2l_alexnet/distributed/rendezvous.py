@@ -6,6 +6,7 @@ does not check them: with a wrong setting it aborts or waits forever.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -40,7 +41,7 @@ def prepare(*roles: str) -> None:
     check(os.environ, roles)
     for name in (HOST, NODE):
         if os.environ.get(name):  # ps-lite can listen only where it is given an address
-            os.environ[name] = _address(name, os.environ[name])
+            os.environ[name] = address(name, os.environ[name])
     for name, value in HEARTBEAT.items():
         os.environ.setdefault(name, value)
     if CONTROL_PIPE in os.environ:
@@ -69,10 +70,10 @@ def check(environment: Mapping[str, str], roles: Sequence[str] = ROLES) -> None:
     _whole(environment, SERVERS, 1)
     if RANK in environment:
         _whole(environment, RANK, 0, workers - 1)
-    scheduler = _address(HOST, environment.get(HOST))
+    scheduler = address(HOST, environment.get(HOST))
     node, interface = environment.get(NODE), environment.get(INTERFACE)
     if node:
-        _bind(f"{NODE} {node}", _address(NODE, node), 0)
+        _bind(f"{NODE} {node}", address(NODE, node), 0)
     elif interface and interface not in [name for _, name in socket.if_nameindex()]:
         raise InputError(f"{INTERFACE}: {_found(interface)}, should be a network interface")
     if role == "scheduler":
@@ -86,17 +87,30 @@ def _found(value: str | None) -> str:
 
 
 def _whole(
-    environment: Mapping[str, str], name: str, minimum: int, maximum: int | None = None
+    environment: Mapping[str, str], name: str, minimum: int, maximum: float = math.inf
 ) -> int:
     text = environment.get(name)
-    span = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-    if not (text and text.isdecimal() and minimum <= int(text) <= (maximum or int(text))):
+    span = f"of at least {minimum}" if maximum == math.inf else f"from {minimum} to {maximum}"
+    if not (text and text.isdecimal() and minimum <= int(text) <= maximum):
         raise InputError(f"{name}: {_found(text)}, should be a whole number {span}")
     return int(text)
 
 
-def _address(name: str, host: str | None) -> str:
-    """Find the IPv4 address of a host."""
+def address(name: str, host: str | None) -> str:
+    """Find the IPv4 address of a host.
+
+    Parameters
+    ----------
+    name : str
+        The setting that names the host.
+    host : str or None
+        None if the setting is missing.
+
+    Raises
+    ------
+    InputError
+        When there is no such host.
+    """
     try:
         return str(socket.getaddrinfo(host or "no host", None, socket.AF_INET)[0][4][0])
     except OSError as error:

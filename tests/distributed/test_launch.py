@@ -36,8 +36,8 @@ from d2l_alexnet.runtime.cores import usable_cores
 
 pytestmark = pytest.mark.slow
 
-# The first worker does not go past its second step before it is signalled.
-UNTIL_SIGNALLED = """
+# The first worker does not go past its second step before it is signaled.
+UNTIL_SIGNALED = """
 import time
 from d2l_alexnet.callbacks.checkpointer import Checkpointer
 
@@ -119,6 +119,15 @@ def test_several_workers_learn_what_one_does(start, one_process, tmp_path, worke
     assert re.match(r"\[worker 0\] epoch [12], loss ", lines[-1])
 
 
+def test_a_run_is_resumed_with_the_same_patience():
+    job = launch.Job(["--workers", "2"], ["--recipe", "quick", "--patience", "5", "--ctx", "cpu"])
+    job.folder = "runs/a b"
+    assert job._how_to_resume() == (
+        "to resume: python -m d2l_alexnet.distributed.launch --workers 2 -- "
+        "--resume 'runs/a b' --ctx cpu --patience 5.0"
+    )
+
+
 @pytest.mark.parametrize(
     ("role", "name"), [("worker1", "worker 1"), ("server", "server 0"), ("scheduler", "scheduler")]
 )
@@ -141,7 +150,7 @@ def test_ctrl_c_saves_the_run_and_it_can_be_resumed(
     start, mark, small_run, one_process, tmp_path, small_data
 ):
     """Batch normalization has one running average for all workers, tested, saved and resumed."""
-    waiting = small_run.replace(RUN, UNTIL_SIGNALLED + RUN)
+    waiting = small_run.replace(RUN, UNTIL_SIGNALED + RUN)
     process = start("--", *NORMALIZED, "--out", tmp_path / "run", code=waiting)
     read_until(process, "Run folder: ")
     process.send_signal(signal.SIGINT)

@@ -64,6 +64,13 @@ def test_bad_settings_are_named(changes, message):
         rendezvous.check(environment)
 
 
+def test_the_only_worker_has_rank_0():
+    environment = {**ENVIRONMENT, rendezvous.WORKERS: "1"}
+    rendezvous.check({**environment, rendezvous.RANK: "0"})
+    with pytest.raises(InputError, match="^DMLC_RANK: found '1', should be a .* from 0 to 0$"):
+        rendezvous.check({**environment, rendezvous.RANK: "1"})
+
+
 def test_host_names_are_resolved_because_ps_lite_listens_only_at_addresses(monkeypatch):
     names = {rendezvous.HOST: "localhost", rendezvous.NODE: "localhost"}
     monkeypatch.setattr(os, "environ", {**ENVIRONMENT, **names})
