@@ -61,6 +61,7 @@ class TensorBoard(Callback):
             self._writer = RecordWriter(str(path))
         except OSError as error:
             raise self._cannot_write(error) from error
+        self._points = training.state.steps // STEPS_BETWEEN_POINTS
         self._write(0, file_version="brain.Event:2")
         if training.state.steps:
             session = SessionLog(status=SessionLog.START)
@@ -69,9 +70,14 @@ class TensorBoard(Callback):
             self._write(0, graph_def=graph(training.net).SerializeToString())
 
     def on_batch_end(self, training: Training) -> None:
-        """Write the means over the epoch so far, at every tenth step."""
+        """Write the means over the epoch so far, after every ten steps.
+
+        Before a checkpoint, several steps are measured at once.
+        """
         steps = training.state.steps - training.running.waiting
-        if training.means and steps % STEPS_BETWEEN_POINTS == 0:
+        points = steps // STEPS_BETWEEN_POINTS
+        if training.means and points > self._points:
+            self._points = points
             self._write(steps, summary=_scalars("running", training.means))
 
     def on_epoch_end(self, training: Training, row: dict[str, Any]) -> None:
@@ -117,7 +123,9 @@ def _picture(path: Path) -> Summary:
 
 
 def graph(net: Any) -> GraphDef:
-    """Translate a net's graph for TensorBoard, which groups nodes by what stands before a slash.
+    """Translate a net's graph for TensorBoard.
+
+    TensorBoard groups nodes by the part of the name before the slash.
 
     Parameters
     ----------

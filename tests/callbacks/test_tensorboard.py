@@ -93,6 +93,14 @@ def test_a_resumed_run_hides_the_points_after_its_checkpoint(small_data, tmp_pat
     assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 3
 
 
+def test_points_are_ten_steps_apart_also_after_a_checkpoint(tmp_path):
+    """A checkpoint waits for the steps that are computing, so some step numbers are not seen."""
+    board = open_board(tmp_path, 15)
+    for steps in (16, 19, 21, 22, 29, 30, 31):
+        board.on_batch_end(at(steps, loss=1.0))
+    assert [step for step, _ in points(read(tmp_path), "running/loss")] == [21, 30]
+
+
 def test_training_without_it_does_not_import_it(python):
     done = python("import sys, d2l_alexnet.train; print('tensorboardX' in sys.modules)")
     assert done.stdout == "False\n"
