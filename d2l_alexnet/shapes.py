@@ -86,8 +86,8 @@ def trace(net: Any, input_shape: Shape) -> list[Layer]:
     Raises
     ------
     InputError
-        When the input does not fit the net. The message names the smallest square that fits. And
-        for a net that MXNet cannot compute symbolically.
+        If the input does not fit the net (the message names the smallest square that fits, if there
+        is one), or if MXNet cannot compute the net symbolically.
     """
     try:
         calls = _call_layers(net)
@@ -120,9 +120,11 @@ def _call_layers(net: Any) -> list[Call]:
         calls.append(Call(block, _first(inputs), _first(output)))
 
     hooks = [block.register_forward_hook(note) for block in _layers(net)]
-    net(mx.sym.var("data"))
-    for hook in hooks:
-        hook.detach()
+    try:
+        net(mx.sym.var("data"))
+    finally:
+        for hook in hooks:
+            hook.detach()
     return calls
 
 

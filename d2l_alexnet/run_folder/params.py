@@ -1,6 +1,6 @@
 """Write MXNet's .params files, and read them with every size checked.
 
-MXNet itself does not say why it cannot write a file, and sometimes not even that. It does not check
+If MXNet cannot write a file, it gives no reason, and sometimes raises no error. It does not check
 the sizes in a file that it reads, and crashes if the file is damaged. The format is a list of
 arrays followed by a list of their names (`NDArray::Save` and `MXNDArraySave` in MXNet 1.9.1's C++).
 It has no checksum. Ours is in the second number of the file, which MXNet does not read.
@@ -88,6 +88,11 @@ def check_weights(arrays: dict[str, np.ndarray], when: str) -> None:
 def save_params(net: Any, path: Path) -> None:
     """Write a net's weights into a .params file, which `mxnet.nd.load` reads, too.
 
+    Parameters
+    ----------
+    net : mxnet.gluon.Block
+    path : pathlib.Path
+
     Raises
     ------
     OSError
@@ -99,7 +104,19 @@ def save_params(net: Any, path: Path) -> None:
 
 
 def write_params(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write a .params file: the same bytes as `mxnet.nd.save`, but for the checksum."""
+    """Write a .params file: the same bytes as `mxnet.nd.save`, but for the checksum.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    arrays : dict of str to numpy.ndarray
+        Each has one of the types in `TYPES`.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be written.
+    """
     digest = hashlib.sha256()
     with path.open("wb") as file:
         file.write(struct.pack(HEADER, LIST_MAGIC, 0))
@@ -153,7 +170,7 @@ def load_params(net: Any, path: str | Path, ctx: Sequence) -> None:
 
 
 def check_arrays(arrays: dict[str, np.ndarray], targets: Mapping[str, Any]) -> None:
-    """Check that arrays of a file are those that a net, or a net and its trainer, have.
+    """Check that a file has exactly the arrays of a net, or of a net and its trainer.
 
     Parameters
     ----------
@@ -229,7 +246,9 @@ class _Reader:
             raise ValueError(f"no dense array before offset {self.at:,}")
         shape = self.take(f"<{ndim}q")
         _, _, kind = self.take("<iii")  # first the device that it was saved from
-        if kind not in range(len(TYPES)) or min(shape) < 0:
+        if min(shape) < 0:
+            raise ValueError(f"a negative size before offset {self.at:,}")
+        if kind not in range(len(TYPES)):
             raise ValueError(f"unknown data type before offset {self.at:,}")
         dtype = TYPES[kind]
         array = np.frombuffer(self.read(math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
