@@ -12,7 +12,7 @@ from typing import Any, Sequence
 import harness
 
 from d2l_alexnet.build import build_net, input_shape
-from d2l_alexnet.precision import why_no_bfloat16
+from d2l_alexnet.precision import bfloat16_unsupported_reason
 from d2l_alexnet.recipes import RECIPES, Recipe
 from d2l_alexnet.shapes import trace
 
@@ -98,7 +98,7 @@ def main() -> None:
     args.batch_size = args.batch_size or recipe.batch_size
     size = ("--recipe", args.recipe, "--batch-size", args.batch_size, "--batches", args.batches)
     on_gpu = args.ctx == "gpu"
-    dtypes = ("float32",) if on_gpu or why_no_bfloat16() else ("float32", "bfloat16")
+    dtypes = ("float32",) if on_gpu or bfloat16_unsupported_reason() else ("float32", "bfloat16")
     runs = {
         name: harness.Contestant(
             *command, *size, "--ctx", args.ctx, default_threads=name == "lecture's way"

@@ -20,9 +20,9 @@ from d2l_alexnet.validation import check_fields, is_valid
 
 # Arguments of every optimizer that the trainer and the checkpoints set.
 SET_BY_TRAINER = {
-    *("learning_rate", "lr_scheduler", "param_dict", "param_idx2name", "sym"),
-    *("begin_num_update", "multi_precision"),
-}
+    "learning_rate", "lr_scheduler", "param_dict", "param_idx2name", "sym", "begin_num_update",
+    "multi_precision",
+}  # fmt: skip
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -50,28 +50,30 @@ def check_recipe(recipe: Recipe) -> None:
     check_fields(recipe.plateau, dataclasses.fields(schedule.Plateau))
     if recipe.plateau and not dataset.valid_fraction:
         raise InputError(f"plateau: {recipe.data} has no validation images")
-    _check_by_trying(_try_initializer, recipe.initializer, recipe.initializer_params)
-    _check_by_trying(
-        _try_optimizer, recipe.optimizer, dict(recipe.optimizer_params, learning_rate=recipe.lr)
-    )
+    if recipe.plateau and recipe.decay:
+        raise InputError("plateau and decay both set the learning rate; omit one of them")
+    params = dict(recipe.optimizer_params, learning_rate=recipe.lr)
+    _check_by_trying("initializer", _try_initializer, recipe.initializer, recipe.initializer_params)
+    _check_by_trying("optimizer", _try_optimizer, recipe.optimizer, params)
 
 
-def _check_by_trying(attempt: Callable, name: str, params: Mapping[str, Any]) -> None:
+def _check_by_trying(what: str, attempt: Callable, name: str, params: Mapping[str, Any]) -> None:
     """Raise `InputError` if MXNet does not take a name and parameters."""
-    plain = all(
-        value is None or any(is_valid(value, kind, {}) for kind in (bool, float, str))
-        for value in params.values()
+    refused = InputError(
+        f"MXNet cannot use {what} {reprlib.repr(name)} with {reprlib.repr(params)}"
     )
+    if not all(map(_is_plain, params.values())):
+        raise refused
     try:
-        if not plain:
-            raise TypeError("only numbers, strings, true, false and null")
         with np.errstate(all="raise", under="ignore"):
             attempt(name, params)
     except Exception as error:  # MXNet checks them late, and raises anything
-        what = attempt.__name__.rpartition("_")[2]
-        raise InputError(
-            f"MXNet cannot use {what} {reprlib.repr(name)} with {reprlib.repr(params)}"
-        ) from error
+        raise refused from error
+
+
+def _is_plain(value: Any) -> bool:
+    """Say whether a value is a number, a string, true, false or null."""
+    return value is None or any(is_valid(value, kind, {}) for kind in (bool, float, str))
 
 
 def _try_initializer(name: str, params: Mapping[str, Any]) -> None:
@@ -99,6 +101,10 @@ def input_shape(recipe: Recipe) -> tuple[int, int, int, int]:
 def build_net(recipe: Recipe) -> Any:
     """Build a recipe's net, without weights.
 
+    Parameters
+    ----------
+    recipe : Recipe
+
     Returns
     -------
     mxnet.gluon.nn.HybridSequential
@@ -118,7 +124,16 @@ def build_net(recipe: Recipe) -> Any:
 
 
 def initialize(net: Any, recipe: Recipe, ctx: Sequence, seed: int) -> None:
-    """Initialize a net's weights on every device, and compile the net into one graph."""
+    """Initialize a net's weights on every device, and compile the net into one graph.
+
+    Parameters
+    ----------
+    net : mxnet.gluon.HybridBlock
+    recipe : Recipe
+    ctx : list of mxnet.Context
+    seed : int
+        Of MXNet's and of NumPy's random numbers.
+    """
     mx.random.seed(seed)
     np.random.seed(seed)
     initializer = mx.init.create(recipe.initializer, **recipe.initializer_params)

@@ -34,7 +34,7 @@ def collect() -> dict[str, str]:
         "NumPy": np.__version__,
         "MXNet": _mxnet(),
         "threads": _threads(),
-        "bfloat16": precision.why_no_bfloat16() or "this CPU computes in it",
+        "bfloat16": precision.bfloat16_unsupported_reason() or "this CPU computes in it",
         "shared memory": _space(SHARED_MEMORY) if SHARED_MEMORY.exists() else "none",
         "CUDA libraries": _cuda_libraries(),
         "GPUs": _gpus(),

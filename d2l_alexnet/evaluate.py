@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Sequence
@@ -19,15 +20,14 @@ from d2l_alexnet import cli, figures, precision
 from d2l_alexnet.build import build_net, input_shape
 from d2l_alexnet.callbacks.progress import watched
 from d2l_alexnet.data import DATA_SETS
-from d2l_alexnet.data.load import load_data
-from d2l_alexnet.data.loader import closing
+from d2l_alexnet.data.load import load_test_data
 from d2l_alexnet.data.pictures import read_picture
 from d2l_alexnet.data.transforms import transform_of
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.metrics import split
 from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import Recipe
-from d2l_alexnet.run_folder.folder import writing
+from d2l_alexnet.run_folder import results
 from d2l_alexnet.run_folder.params import load_params
 from d2l_alexnet.run_folder.settings import read_settings
 from d2l_alexnet.runtime.devices import choose_context, explain_out_of_memory
@@ -102,13 +102,14 @@ class Evaluation:
         numpy.ndarray
             The indices of the images, the highest confidence first.
         """
-        wrong = np.flatnonzero(self.predicted != self.labels)
-        found: dict[tuple[int, int], list[int]] = {}
+        predicted = self.predicted
+        wrong = np.flatnonzero(predicted != self.labels)
+        found: Counter[tuple[int, int]] = Counter()
         chosen = []
         for i in wrong[np.argsort(-self.confidence[wrong], kind="stable")]:
-            same = found.setdefault((self.labels[i], self.predicted[i]), [])
-            if len(same) < alike:
-                same.append(i)
+            pair = self.labels[i], predicted[i]
+            found[pair] += 1
+            if found[pair] <= alike:
                 chosen.append(i)
         return np.array(chosen[:number], int)
 
@@ -169,10 +170,8 @@ def evaluate(run: str | Path, options: RunOptions | None = None, **keywords: Any
     options = dataclasses.replace(options or RunOptions(), **keywords)
     net, recipe, ctx = load_net(run, options.ctx)
     out = _writable_folder(Path(options.out or run))
-    train_iter, evaluations = load_data(recipe, options, ctx[0])
-    test_iter = evaluations["test_accuracy"]
-    enough_memory = explain_out_of_memory(ctx[0], test_iter.batch_size)
-    with closing([train_iter, *evaluations.values()]), enough_memory:
+    test_iter = load_test_data(recipe, options, ctx[0])
+    with test_iter, explain_out_of_memory(ctx[0], test_iter.batch_size):
         evaluation = predict(net, test_iter, ctx, DATA_SETS[recipe.data].classes)
     print(as_text(evaluation))
     write_figures(out, evaluation)
@@ -218,7 +217,7 @@ def load_net(
 
 def _usable_dtype(recipe: Recipe, ctx: Sequence) -> str:
     """Return the recipe's dtype. If the device cannot use it, print a line and return float32."""
-    reason = precision.why_not(recipe.dtype, ctx)
+    reason = precision.unsupported_reason(recipe.dtype, ctx)
     if reason:
         print(f"Evaluated in float32, but trained in {recipe.dtype}: {reason}")
     return "float32" if reason else recipe.dtype
@@ -272,9 +271,7 @@ def write_figures(out: Path, evaluation: Evaluation) -> None:
         confusion=figures.confusion(evaluation.confusion, evaluation.classes),
         mistakes=draw_predictions(evaluation, evaluation.mistakes()),
     )
-    for name, figure in plots.items():
-        with writing(out / f"{name}.png") as partial:
-            figure.savefig(partial, dpi=150, format="png")
+    results.write_figures(out, plots)
 
 
 def draw_predictions(evaluation: Evaluation, which: Sequence[int] | np.ndarray) -> Any:
@@ -352,7 +349,8 @@ def classify(
     Raises
     ------
     InputError
-        For a folder without a valid net.params.
+        For a folder without a valid net.params, for a device that cannot be used, and for a data
+        set to whose images pictures cannot be converted.
     """
     net, recipe, devices = load_net(run, ctx)
     dataset = DATA_SETS[recipe.data]

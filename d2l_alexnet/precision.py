@@ -23,9 +23,9 @@ IN_EITHER = (nn.MaxPool2D, nn.BatchNorm, nn.LeakyReLU)  # other layers have no b
 # Variables that restrict oneDNN to an instruction set, and the sets without bfloat16.
 RESTRICTED_TO = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 WITHOUT_BFLOAT16 = (
-    *("SSE41", "AVX", "AVX2", "AVX2_VNNI"),
-    *("AVX512_MIC", "AVX512_MIC_4OPS", "AVX512_CORE", "AVX512_CORE_VNNI"),
-)
+    "SSE41", "AVX", "AVX2", "AVX2_VNNI",
+    "AVX512_MIC", "AVX512_MIC_4OPS", "AVX512_CORE", "AVX512_CORE_VNNI",
+)  # fmt: skip
 
 # How many times as fast as in float32 a recipe's training step is: medians measured by
 # benchmarks/step.py on two cores of a Zen 5, see results/benchmarks/training*.txt.
@@ -103,7 +103,7 @@ def prepare(dtype: str, ctx: Sequence) -> None:
     InputError
         For float16 on a CPU, and for bfloat16 on a GPU or on a CPU without the instructions.
     """
-    reason = why_not(dtype, ctx)
+    reason = unsupported_reason(dtype, ctx)
     if reason:
         raise InputError(f"--dtype {dtype}: {reason}")
     if dtype == "float16":
@@ -112,17 +112,17 @@ def prepare(dtype: str, ctx: Sequence) -> None:
         memory.keep_freed_memory()
 
 
-def why_not(dtype: str, ctx: Sequence) -> str:
+def unsupported_reason(dtype: str, ctx: Sequence) -> str:
     """Return why the devices cannot compute in a format, and what to do; empty if they can."""
     on_gpu = ctx[0].device_type == "gpu"
     if dtype == "float16" and not on_gpu:
         return "float16 is for GPUs; use --ctx gpu, or another --dtype"
-    if dtype == "bfloat16":
-        return "bfloat16 is for CPUs; use float16, or --ctx cpu" if on_gpu else why_no_bfloat16()
-    return ""
+    if dtype == "bfloat16" and on_gpu:
+        return "bfloat16 is for CPUs; use float16, or --ctx cpu"
+    return bfloat16_unsupported_reason() if dtype == "bfloat16" else ""
 
 
-def why_no_bfloat16(
+def bfloat16_unsupported_reason(
     instruction_sets: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ
 ) -> str:
     """Return why this CPU does not multiply bfloat16, and what to do; empty if it does.

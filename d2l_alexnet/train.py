@@ -83,6 +83,11 @@ def train(
         After Ctrl-C or SIGTERM. The run has been saved and can be resumed.
     """
     options = replace(options or RunOptions(), **keywords)
+    if recipe.warmup_steps and not recipe.decay:
+        raise InputError(
+            f"warmup_steps is {recipe.warmup_steps!r}, but the learning rate warms up only with "
+            "decay; set warmup_steps to 0, or decay to True"
+        )
     if group.is_main:
         folder.new_folder(recipe, options.out)  # refused before any work is done
     return _run(recipe, options, callbacks, group)
@@ -127,6 +132,8 @@ def resume(
     before = dict(vars(recipe), recipe=recipe.name, **kept)
     changes = changes or {}
     for name, value in changes.items():
+        if name not in before:
+            raise InputError(f"{name}: a run has no such setting; choose {' or '.join(MAY_CHANGE)}")
         if name not in MAY_CHANGE and value != before[name]:
             raise InputError(
                 f"--{name.replace('_', '-')} {value}: cannot change when a run is resumed; "
@@ -174,10 +181,9 @@ def _run(
         group.broadcast_weights(training.trainer)
         active: list[Callback] = []
         if group.is_main:
-            workers = len(train_iter.workers)
             if changed:  # save first: the settings must match the newest checkpoint
-                net, trainer, state = training.net, training.trainer, training.state
-                checkpoint.save(run, net, trainer, state, settings_of(training))
+                checkpoint.save_training(run, training)
+            workers = len(train_iter.workers)
             write_settings(run, training.recipe, options, ctx, workers, group.size)
             announce(recipe, ctx, why, run)
             active = all_callbacks(run, options, callbacks, stop)
@@ -203,9 +209,14 @@ def load(
 ) -> tuple[DataLoader, dict[str, DataLoader]]:
     """Load the data. The training loader yields only this process's part of each batch."""
     train_iter, eval_iters = load_data(recipe, options, ctx[0])
-    check_parts([train_iter], len(ctx) * group.size)
-    check_parts(eval_iters.values(), len(ctx))
-    return train_iter.shard(group.rank, group.size), eval_iters
+    try:
+        check_parts([train_iter], len(ctx) * group.size)
+        check_parts(eval_iters.values(), len(ctx))
+        return train_iter.shard(group.rank, group.size), eval_iters
+    except InputError:
+        for loader in (train_iter, *eval_iters.values()):
+            loader.close()
+        raise
 
 
 def start(
@@ -281,8 +292,10 @@ def announce(recipe: Recipe, ctx: Sequence, why: str, run: Path) -> None:
         f"{devices.describe(ctx)}. Run folder: {run}"
     ]
     gain = precision.SPEEDUP.get(recipe.name)
-    if gain and recipe.dtype == "float32" and not precision.why_not("bfloat16", ctx):
-        lines.append(f"--dtype bfloat16 would make a step {gain} times as fast here")
+    if gain and recipe.dtype == "float32" and not precision.unsupported_reason("bfloat16", ctx):
+        lines.append(
+            f"--dtype bfloat16 would be faster: on another such CPU a step was {gain} times as fast"
+        )
     if ctx[0].device_type == "gpu":
         lines.append("The first batch takes longer: cuDNN tries its algorithms on it")
     print("\n".join(lines), flush=True)

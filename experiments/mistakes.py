@@ -28,8 +28,7 @@ import runs
 from matplotlib.figure import Figure
 
 from d2l_alexnet.data import DATA_SETS
-from d2l_alexnet.data.load import load_data
-from d2l_alexnet.data.loader import closing
+from d2l_alexnet.data.load import load_test_data
 from d2l_alexnet.evaluate import Evaluation, load_net, predict
 from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import RECIPES
@@ -68,9 +67,8 @@ def main() -> None:
 def evaluate(folder: Path) -> Evaluation:
     """Compute the outputs of a run's net for all test images."""
     net, recipe, ctx = load_net(folder, "cpu")
-    train_iter, evaluations = load_data(recipe, RunOptions(num_workers=0), ctx[0])
-    with closing([train_iter, *evaluations.values()]):
-        return predict(net, evaluations["test_accuracy"], ctx, DATA_SETS[recipe.data].classes)
+    with load_test_data(recipe, RunOptions(num_workers=0), ctx[0]) as test_iter:
+        return predict(net, test_iter, ctx, DATA_SETS[recipe.data].classes)
 
 
 def pairs(evaluations: list[Evaluation]) -> list[dict]:

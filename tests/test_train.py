@@ -10,7 +10,7 @@ import pytest
 from d2l_alexnet import cli, train
 from d2l_alexnet.build import build_net
 from d2l_alexnet.callbacks.progress import lecture_line
-from d2l_alexnet.data.load import load_data_fashion_mnist
+from d2l_alexnet.data.load import load_data, load_data_fashion_mnist
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.history import read_history
 from d2l_alexnet.metrics import evaluate_accuracy
@@ -27,7 +27,7 @@ def weights(folder):
 
 def test_what_is_announced_is_written_at_once(monkeypatch, capsys, tmp_path):
     """A pipe may be closed after its first line."""
-    monkeypatch.setattr(train.precision, "why_not", lambda *_: "")
+    monkeypatch.setattr(train.precision, "unsupported_reason", lambda *_: "")
     flushed = []
     monkeypatch.setattr(sys.stdout, "flush", lambda: flushed.append(True))
     train.announce(LECTURE, [mx.gpu(0)], "chosen with --ctx", tmp_path)
@@ -91,6 +91,8 @@ def test_the_run_folder(small_data, tmp_path):
         (dict(lr=float("nan")), "lr is nan, not a number"),
         (dict(net="resnet"), "there is no net 'resnet'"),
         (dict(optimizer="magic"), "MXNet cannot use optimizer 'magic'"),
+        (dict(plateau=dict(factor=0.1), data="cifar10"), "plateau and decay both set the "),
+        (dict(warmup_steps=2, decay=False), "warmup_steps is 2, but the learning rate warms up "),
     ],
 )
 def test_a_recipe_of_a_python_caller_is_checked_too(tmp_path, change, why):
@@ -252,8 +254,18 @@ def test_two_devices_learn_what_one_does(small_data, tmp_path):
             assert np.allclose(weight, expected[key], rtol=1e-4, atol=1e-7)
 
 
-def test_fewer_images_than_devices_are_refused(small_data, tmp_path):
+def test_fewer_images_than_devices_are_refused(small_data, tmp_path, monkeypatch):
+    loaded = []
+
+    def load(*arguments):
+        loaded.append(load_data(*arguments))
+        return loaded[0]
+
+    monkeypatch.setattr(train, "load_data", load)
     recipe = dataclasses.replace(TINY, train_size=65)
     with pytest.raises(InputError, match="^--batch-size 32: the last batch has 1 images, "):
-        train.train(recipe, ctx="cpu:0,1", num_workers=0, out=tmp_path / "run")
+        train.train(recipe, ctx="cpu:0,1", num_workers=1, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    ((train_iter, evaluations),) = loaded
+    for loader in (train_iter, *evaluations.values()):
+        assert not any(worker.is_alive() for worker in loader.workers)

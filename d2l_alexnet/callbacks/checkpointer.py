@@ -9,7 +9,6 @@ from typing import Any, Iterable
 from d2l_alexnet.callbacks.base import Callback, CallbackList
 from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.run_folder import checkpoint
-from d2l_alexnet.run_folder.settings import settings_of
 from d2l_alexnet.runtime.signals import StopRequest
 from d2l_alexnet.state import Training
 
@@ -72,8 +71,7 @@ class Checkpointer(Callback):
     def save(self, training: Training) -> None:
         """Save now, after waiting for the batches that are still computing."""
         training.synchronize()
-        net, trainer, state = training.net, training.trainer, training.state
-        checkpoint.save(self.folder, net, trainer, state, settings_of(training))
+        checkpoint.save_training(self.folder, training)
         self._last = time.monotonic()
 
 
@@ -86,7 +84,7 @@ class SavedIfTheyFail(CallbackList):
     checkpointer : Checkpointer
         Saves the run.
     errors : type
-        The exceptions for which this is done.
+        Exceptions that are handled so; all others propagate.
     """
 
     def __init__(

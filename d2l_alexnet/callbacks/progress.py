@@ -43,7 +43,7 @@ class Progress(Callback):
         self.bar.close()
 
     def on_epoch_end(self, training: Training, row: dict[str, Any]) -> None:
-        """Print the epoch's line, and a warning if the net has learnt nothing."""
+        """Print the epoch's line, and a warning if the net has learned nothing."""
         print(lecture_line(row), flush=True)
         chance = 1 / len(DATA_SETS[training.recipe.data].classes)
         if training.state.steps >= STEPS_TO_LEARN and row["test_accuracy"] < 1.5 * chance:

@@ -51,7 +51,7 @@ def load_data(
     Raises
     ------
     InputError
-        If the data set does not support a setting of the recipe.
+        If the data set does not support a setting of the recipe, or cannot be read.
     """
     options = options or RunOptions()
     batch_size = max(recipe.batch_size, TEST_BATCH_SIZE)
@@ -62,6 +62,30 @@ def load_data(
     elif options.explain_gap:
         evaluations["train_accuracy"] = train_iter.first(gap.SAMPLED, batch_size)
     return train_iter, evaluations
+
+
+def load_test_data(recipe: Recipe, options: RunOptions, ctx: Any = None) -> DataLoader:
+    """Load the test images of a recipe's data set.
+
+    Parameters
+    ----------
+    recipe, options, ctx
+        As for `load_data`. `num_workers` and `data_dir` are used.
+
+    Returns
+    -------
+    DataLoader
+        As the loader ``test_accuracy`` of `load_data`. Use it in a ``with`` block, or call `close`.
+
+    Raises
+    ------
+    InputError
+        If the data set cannot be read.
+    """
+    dataset = DATA_SETS[recipe.data]
+    *_, test_set = _read(dataset, recipe.train_size, options.data_dir)
+    batch_size = max(recipe.batch_size, TEST_BATCH_SIZE)
+    return _make_test_loader(test_set, recipe, options, ctx or mx.cpu(), batch_size)
 
 
 def load_data_fashion_mnist(
@@ -91,6 +115,11 @@ def load_data_fashion_mnist(
     train_iter, test_iter : DataLoader
         Each yields ``X, y``: float32 (N, 1, resize, resize) in 0…1, and int32 (N,). Call `close`
         of both loaders after use, or use them in a ``with`` block.
+
+    Raises
+    ------
+    InputError
+        If the data set cannot be read.
     """
     recipe = replace(LECTURE, batch_size=batch_size, resize=resize, train_size=train_size)
     train_iter, evaluations = _make_loaders(recipe, RunOptions(**options), ctx, batch_size)
@@ -134,8 +163,11 @@ def load_data_cifar10(
     Raises
     ------
     InputError
-        If a batch is larger than the number of training images.
+        If a crop is larger than the resized image, a batch is larger than the number of training
+        images, or the data set cannot be read.
     """
+    if crop > resize:
+        raise InputError(f"crop {crop} is larger than resize {resize}; choose {resize} or less")
     recipe = replace(
         CIFAR10_ALEXNET,
         batch_size=batch_size,
@@ -160,14 +192,7 @@ def _make_loaders(
     largest_batch = max(recipe.batch_size, test_batch_size)
     train_iter = _make_train_loader(train_set, recipe, options, ctx, largest_batch)
     evaluations = {
-        key: DataLoader(
-            images,
-            test_batch_size,
-            gluon.data.SequentialSampler(len(images)),
-            transform_of(recipe, dataset),
-            ctx,
-            num_workers=fit_cores(options.num_workers),
-        )
+        key: _make_test_loader(images, recipe, options, ctx, test_batch_size)
         for key, images in zip(("valid_accuracy", "test_accuracy"), others)
         if len(images)
     }
@@ -183,6 +208,20 @@ def _read(dataset: DataSet, train_size: int, data_dir: str | None) -> list[Any]:
         gluon.data.ArrayDataset(images[end:], labels[end:]),
         gluon.data.ArrayDataset(*test),
     ]
+
+
+def _make_test_loader(
+    images: Any, recipe: Recipe, options: RunOptions, ctx: Any, batch_size: int
+) -> DataLoader:
+    """Make the loader of validation or test images, which are not shuffled."""
+    return DataLoader(
+        images,
+        batch_size,
+        gluon.data.SequentialSampler(len(images)),
+        transform_of(recipe, DATA_SETS[recipe.data]),
+        ctx,
+        num_workers=fit_cores(options.num_workers),
+    )
 
 
 def _make_train_loader(

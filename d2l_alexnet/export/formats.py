@@ -18,8 +18,7 @@ from mxnet import gluon
 
 from d2l_alexnet.build import input_shape
 from d2l_alexnet.callbacks.progress import watched
-from d2l_alexnet.data.load import load_data
-from d2l_alexnet.data.loader import closing
+from d2l_alexnet.data.load import load_test_data
 from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.evaluate import load_net
 from d2l_alexnet.options import RunOptions
@@ -56,12 +55,11 @@ def export(run: str | Path, to: str, options: RunOptions | None = None, **keywor
     """
     net, recipe, ctx = load_net(run, "cpu", dtype="float32")
     options = dataclasses.replace(options or RunOptions(), **keywords)
-    train_iter, evaluations = load_data(recipe, options, ctx[0])
-    with closing([train_iter, *evaluations.values()]):
+    with load_test_data(recipe, options, ctx[0]) as test_iter:
         try:
             with tempfile.TemporaryDirectory(prefix="export-", dir=run) as folder:
                 predict = WRITERS[to](net, recipe, Path(folder))
-                compare(net, predict, evaluations["test_accuracy"])
+                compare(net, predict, test_iter)
                 for path in sorted(Path(folder).iterdir()):
                     print(path.replace(Path(run, path.name)))
         except OSError as error:

@@ -23,8 +23,8 @@ from d2l_alexnet.distributed.process_group import SINGLE_PROCESS, SingleProcess
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.run_folder.folder import writing
 from d2l_alexnet.run_folder.params import check_arrays, check_values, check_weights
-from d2l_alexnet.run_folder.settings import SETTINGS_OF_RUN
-from d2l_alexnet.state import MEASURED, State, restore_counters
+from d2l_alexnet.run_folder.settings import SETTINGS_OF_RUN, settings_of
+from d2l_alexnet.state import MEASURED, State, Training, restore_counters
 from d2l_alexnet.validation import check_fields, parse_json
 
 KEPT = 2
@@ -35,7 +35,7 @@ NAME = re.compile(r"checkpoint-\d{9}\.npz")
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What a checkpoint holds besides the arrays, as JSON.
+    """The JSON part of a checkpoint.
 
     Parameters
     ----------
@@ -87,6 +87,12 @@ def save(
     others = [other for other in find(folder) if other != path]
     for other in others[KEPT - 1 :]:
         other.unlink()
+
+
+def save_training(folder: str | Path, training: Training) -> None:
+    """Write a checkpoint of a training, with the settings of its run; see `save`."""
+    net, trainer, state = training.net, training.trainer, training.state
+    save(folder, net, trainer, state, settings_of(training))
 
 
 def find(folder: str | Path) -> list[Path]:
@@ -150,8 +156,8 @@ def _load_newest(folder: Path, net: Any, trainer: Any, settings: dict) -> tuple[
         _compare(path, record, settings)
         state = record["state"]
         # In float16 all steps may have been skipped; the optimizer has then made no arrays yet.
-        none_yet = state.steps == state.skipped or settings.get("dtype") == "float16"
-        if not none_yet or arrays.keys() - net.collect_params().keys():
+        may_lack_arrays = state.steps == state.skipped or settings.get("dtype") == "float16"
+        if not may_lack_arrays or arrays.keys() - net.collect_params().keys():
             for device in range(len(trainer._updaters)):
                 _make_optimizer_states(trainer, device)
         _restore(path, net, trainer, state, arrays)

@@ -48,7 +48,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the lock file of a process that has ended; refuse that of any other one."""
+    """Remove the lock file of a process that has ended; raise `InputError` for any other."""
     if not (path.exists() or path.is_symlink()):
         return
     owner = _read(path)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from d2l_alexnet import figures, gap
 from d2l_alexnet.history import cuts, write_history
@@ -39,16 +40,34 @@ def write_results(
         write_history(partial, history)
     with writing(folder / "losses.txt") as partial:
         np.savetxt(partial, losses, "%.6g", header="mean loss of each batch (nats)")
+    # With decay, the rate falls in every step.
+    cut_epochs = [] if recipe.decay else cuts(history)
     plots = dict(
-        losses=figures.losses(losses, len(losses) / len(history), cuts(history)),
+        losses=figures.losses(losses, len(losses) / len(history), cut_epochs),
         curves=figures.curves(history, recipe.published),
     )
     if gap.measured(history):
         plots["gap"] = figures.gap(history)
-    for name, figure in plots.items():
-        with writing(folder / f"{name}.png") as partial:
-            figure.savefig(partial, dpi=150, format="png")
+    write_figures(folder, plots)
     weights = {name: p.list_data()[0].asnumpy() for name, p in net.collect_params().items()}
     check_weights(weights, f"epoch {history[-1]['epoch']}")
     with writing(folder / "net.params") as partial:
         save_params(net, partial)
+
+
+def write_figures(folder: Path, plots: Mapping[str, Figure]) -> None:
+    """Write figures as NAME.png, each file atomically.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    plots : dict of str to matplotlib.figure.Figure
+
+    Raises
+    ------
+    RunError
+        When a file cannot be written.
+    """
+    for name, figure in plots.items():
+        with writing(folder / f"{name}.png") as partial:
+            figure.savefig(partial, dpi=150, format="png")

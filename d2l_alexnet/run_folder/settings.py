@@ -34,7 +34,7 @@ ADDED = {"data", "margin", "augment", "lr_since", "plateau", "dtype"}
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """What args.json holds besides options of the run."""
+    """The keys of args.json that are not options of the run."""
 
     recipe: dict = dataclasses.field(default_factory=dict)
     processes: int = limited(1, minimum=1)

@@ -38,7 +38,7 @@ def choose_context(name: str = "auto") -> tuple[list[Any], str]:
     if not re.fullmatch(r"auto|(cpu|gpu)(:\d{1,3}(,\d{1,3})*)?", name):
         raise InputError(f"--ctx {name}: not a device; choose auto, cpu, gpu, gpu:N or gpu:N,M")
     if name == "auto":
-        reason = _unsupported_reason(mx.gpu())
+        reason = _unsupported_reason([mx.gpu()])
         if reason:
             return [mx.cpu()], f"MXNet cannot use a GPU: {reason}"
         return [mx.gpu()], "a usable GPU was found"
@@ -46,20 +46,23 @@ def choose_context(name: str = "auto") -> tuple[list[Any], str]:
     ctx = [mx.Context(kind, int(number)) for number in (numbers or "0").split(",")]
     if len(set(ctx)) < len(ctx):
         raise InputError(f"--ctx {name}: names a device twice")
-    for each in ctx:
-        reason = _unsupported_reason(each) if kind == "gpu" else ""
-        if reason:
-            raise InputError(f"--ctx {name}: {reason}; use --ctx cpu, or auto")
+    reason = _unsupported_reason(ctx) if kind == "gpu" else ""
+    if reason:
+        raise InputError(f"--ctx {name}: {reason}; use --ctx cpu, or auto")
     return ctx, "chosen with --ctx"
 
 
-def _unsupported_reason(ctx: Any) -> str:
-    """Return why MXNet cannot compute on this GPU, in a clause; empty if it can."""
+def _unsupported_reason(ctx: Sequence) -> str:
+    """Return why MXNet cannot compute on one of these GPUs, in a clause; empty if it can."""
+    found, reason = gpus.find()
+    reasons = (reason or _unsupported_gpu(each, found) for each in ctx)
+    return next(filter(None, reasons), "")
+
+
+def _unsupported_gpu(ctx: Any, found: Sequence[gpus.GPU]) -> str:
+    """Return why MXNet cannot compute on this GPU; empty if it can."""
     import mxnet as mx
 
-    found, reason = gpus.find()
-    if reason:
-        return reason
     if ctx.device_id >= len(found):
         return f"the last GPU is gpu:{len(found) - 1}"
     reason = found[ctx.device_id].unsupported_reason()

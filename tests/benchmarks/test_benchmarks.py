@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from d2l_alexnet.build import input_shape
-from d2l_alexnet.precision import why_no_bfloat16
+from d2l_alexnet.precision import bfloat16_unsupported_reason
 from d2l_alexnet.recipes import LECTURE, RECIPES
 from d2l_alexnet.runtime.devices import choose_context
 
 pytestmark = pytest.mark.slow
+needs_bfloat16 = pytest.mark.skipif(
+    bool(bfloat16_unsupported_reason()), reason="needs a CPU that computes in bfloat16"
+)
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SMALL = ["--batch-size", "4", "--resize", "67", "--batches", "2", "--num-workers", "0"]
@@ -79,7 +82,7 @@ def test_every_kind_of_measurement_gives_figures(
         assert json.loads(json.dumps(measured)) == measured
 
 
-@pytest.mark.skipif(bool(why_no_bfloat16()), reason="needs a CPU that computes in bfloat16")
+@needs_bfloat16
 @pytest.mark.parametrize("kind", ["training", "matmul"])
 def test_ours_is_measured_in_bfloat16_too(monkeypatch, kind):
     ours = importlib.import_module("ours")
@@ -89,7 +92,7 @@ def test_ours_is_measured_in_bfloat16_too(monkeypatch, kind):
     check_figures(measure())
 
 
-@pytest.mark.skipif(bool(why_no_bfloat16()), reason="needs a CPU that computes in bfloat16")
+@needs_bfloat16
 def test_the_ways_to_use_bfloat16_are_compared(monkeypatch, tmp_path, capsys):
     import bfloat16
 

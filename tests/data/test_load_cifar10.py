@@ -59,12 +59,12 @@ def test_the_last_tenth_is_for_validation(cifar10):
 
 def test_validation_and_test_images_are_bit_for_bit_the_lectures(small_cifar10):
     (images, _), (test_images, _) = small_cifar10
-    centre = transforms.CenterCrop(64)
+    center = transforms.CenterCrop(64)
     for num_workers in (0, 2):
         _, *others = loaders(40, num_workers=num_workers)
         with closing(others):
             for loader, own in zip(others, (images[270:], test_images)):
-                expected = np.stack([lectures_pixels(image, centre) for image in own])
+                expected = np.stack([lectures_pixels(image, center) for image in own])
                 assert (np.concatenate([X for X, _ in batches(loader)]) == expected).all()
 
 
@@ -178,10 +178,10 @@ def test_color_jitter_by_hand():
     image = np.array([[[100, 40, 20]]], np.uint8)
     brighter = augment.flip_and_jitter_color(image, np.array([0.9, 1.0, 0.5, 0.5]))
     assert np.abs(brighter[0, 0] - np.array([120, 48, 24])).max() <= 1
-    grey = 0.299 * 100 + 0.587 * 40 + 0.114 * 20
-    assert np.abs(augment.adjust_saturation(image, 0.0) - grey).max() <= 0.5
+    gray = 0.299 * 100 + 0.587 * 40 + 0.114 * 20
+    assert np.abs(augment.adjust_saturation(image, 0.0) - gray).max() <= 0.5
     stronger = augment.adjust_saturation(image, 1.2)[0, 0]
-    assert np.abs(stronger - (grey + 1.2 * (image[0, 0] - grey))).max() <= 0.5
+    assert np.abs(stronger - (gray + 1.2 * (image[0, 0] - gray))).max() <= 0.5
     assert augment.adjust_saturation(np.array([[[255, 0, 0]]], np.uint8), 2.0).tolist() == [
         [[255, 0, 0]]
     ]
@@ -189,7 +189,7 @@ def test_color_jitter_by_hand():
 
 def test_an_image_is_rotated_around_its_centre():
     image = np.zeros((2, 31, 31, 3), np.uint8)
-    image[:, 5, 15] = image[:, 15, 15] = 255  # the centre, and straight above it
+    image[:, 5, 15] = image[:, 15, 15] = 255  # the center, and straight above it
     rotated = augment.rotate(mx.nd.array(image, dtype=np.uint8), np.array([0.0, 1.0])).asnumpy()
     assert (rotated[:, 15, 15] == 255).all()
     columns = [np.argmax(one[3:8, :, 0].sum(axis=0)) for one in rotated]
@@ -217,3 +217,8 @@ def test_too_few_training_images_for_a_batch_are_refused(small_cifar10):
     message = "^--batch-size 256: larger than the 100 training images, "
     with pytest.raises(InputError, match=message):
         loaders(256, train_size=100)
+
+
+def test_a_crop_larger_than_the_image_is_refused():
+    with pytest.raises(InputError, match="^crop 64 is larger than resize 32; choose 32 or less$"):
+        load_data_cifar10(128, resize=32)

@@ -308,7 +308,7 @@ SECOND_EPOCH = dict(epoch=2, batches=1, images=5)  # of two steps each, after th
         (lambda record: record.update(state=[]), "state is .., not an object"),
         (lambda record: record.update(optimizer="sgd"), "'optimizer' is unknown"),
         (lambda record: record.update(settings=dict(seed=-1)), "seed is -1, not"),
-        (lambda record: record.update(settings=dict(colour=1)), "'colour' is unknown"),
+        (lambda record: record.update(settings=dict(color=1)), "'color' is unknown"),
         (lambda record: record.update(arrays=[]), "arrays are missing or unexpected"),
         (lambda record: "[" * 100_000, "the JSON is nested too deeply"),
         (lambda record: json.dumps(record).replace("0.25", "NaN"), "NaN is not a finite number"),

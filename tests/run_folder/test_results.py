@@ -5,7 +5,7 @@ from mxnet import gluon
 
 from d2l_alexnet.errors import RunError
 from d2l_alexnet.history import read_history
-from d2l_alexnet.recipes import LECTURE
+from d2l_alexnet.recipes import LECTURE, QUICK
 from d2l_alexnet.run_folder import results
 from d2l_alexnet.run_folder.params import read_params
 
@@ -57,6 +57,15 @@ def test_losses_are_drawn_by_epoch(tmp_path, net, monkeypatch):
     rows = [ROWS[0], dict(ROWS[1], learning_rate=0.001)]
     results.write_results(tmp_path, net, LECTURE, rows, [2.5, 2.25, 2, 1, 1, 1])
     assert drawn == [([2.5, 2.25, 2, 1, 1, 1], 3, [2])]
+
+
+def test_a_rate_that_decays_is_not_drawn_as_cut(tmp_path, net, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(results, "write_figures", lambda *_: None)
+    monkeypatch.setattr(results.figures, "losses", lambda *arguments: drawn.append(arguments))
+    rows = [ROWS[0], dict(ROWS[1], learning_rate=0.001)]
+    results.write_results(tmp_path, net, QUICK, rows, [2.5, 2.25])
+    assert drawn == [([2.5, 2.25], 1, [])]
 
 
 def test_only_weights_that_are_not_finite_are_not_written(tmp_path, net):

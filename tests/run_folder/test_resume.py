@@ -23,19 +23,21 @@ from kill_and_resume import (
     write_small_run,
 )
 
+from d2l_alexnet.errors import InputError
 from d2l_alexnet.history import read_history
 from d2l_alexnet.run_folder import checkpoint
+from d2l_alexnet.train import resume
 
 pytestmark = pytest.mark.slow
 
-SIGNALLED = """
+SIGNALED = """
 import signal
 from d2l_alexnet.callbacks.checkpointer import Checkpointer
-def signalled(self, training, on_batch_end=Checkpointer.on_batch_end):
+def signaled(self, training, on_batch_end=Checkpointer.on_batch_end):
     for _ in range(2):
         signal.raise_signal(signal.{name})
     on_batch_end(self, training)
-Checkpointer.on_batch_end = signalled
+Checkpointer.on_batch_end = signaled
 """
 
 
@@ -60,11 +62,11 @@ def uninterrupted(small_run, tmp_path_factory):
 
 
 @pytest.fixture
-def start_signalled(small_run, command):
+def start_signaled(small_run, command):
     """Start a small run that sends itself the same signal twice after its first batch."""
 
     def start(name, *arguments):
-        code = small_run.replace("cli.run", SIGNALLED.format(name=name) + "cli.run")
+        code = small_run.replace("cli.run", SIGNALED.format(name=name) + "cli.run")
         return command("-c", code, *SETTINGS, *arguments)
 
     return start
@@ -125,8 +127,8 @@ def test_a_stopped_run_saves_itself_and_prints_the_command_that_resumes_it(
     assert result(run) == result(uninterrupted)
 
 
-def test_a_terminal_that_is_closed_sends_sighup_twice(start_signalled, tmp_path):
-    process = start_signalled("SIGHUP", "--out", tmp_path / "run")
+def test_a_terminal_that_is_closed_sends_sighup_twice(start_signaled, tmp_path):
+    process = start_signaled("SIGHUP", "--out", tmp_path / "run")
     assert process.communicate()[0].splitlines()[-1].startswith("d2l_alexnet: saved; to resume: ")
     assert process.returncode == 129
     (path,) = checkpoint.find(tmp_path / "run")
@@ -202,8 +204,8 @@ def test_a_run_whose_whole_process_group_is_stopped_saves_itself(start, tmp_path
     assert process.others() == []
 
 
-def test_a_second_ctrl_c_ends_at_once(start_signalled, tmp_path):
-    process = start_signalled("SIGINT", "--out", tmp_path / "run", "--num-workers", 2)
+def test_a_second_ctrl_c_ends_at_once(start_signaled, tmp_path):
+    process = start_signaled("SIGINT", "--out", tmp_path / "run", "--num-workers", 2)
     process.communicate()  # its output ends when no worker has it open any more
     assert process.returncode == -signal.SIGINT
     assert checkpoint.find(tmp_path / "run") == []
@@ -242,8 +244,13 @@ def test_other_settings_may_not_change(start, uninterrupted, option, value, was)
     )
 
 
+def test_a_setting_that_no_run_has_cannot_change(uninterrupted):
+    with pytest.raises(InputError, match="^color: a run has no such setting; choose num_epochs or"):
+        resume(uninterrupted, dict(color=1))
+
+
 def test_a_folder_that_is_no_run_cannot_be_resumed(start, tmp_path):
-    (tmp_path / "args.json").write_text('{"recipe": {"name": "x", "colour": 1}, "seed": 0}')
+    (tmp_path / "args.json").write_text('{"recipe": {"name": "x", "color": 1}, "seed": 0}')
     none = tmp_path / "none"
     for folder, message in (
         (tmp_path, f"{tmp_path}/args.json: not the settings of a run ("),
