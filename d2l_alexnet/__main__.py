@@ -22,7 +22,7 @@ SHORT = {"launch": "distributed.launch"}
 
 def main() -> None:
     """Read the command line; list the commands or run one as ``python -m d2l_alexnet.COMMAND``."""
-    name, arguments = "".join(sys.argv[1:2]), sys.argv[2:]
+    name, *arguments = sys.argv[1:] or [""]
     if name in ("", "-h", "--help"):
         print("Usage: python -m d2l_alexnet COMMAND ..., or d2l-alexnet COMMAND ...\n")
         print(*(f"  {command:20}{text}" for command, text in COMMANDS.items()), sep="\n")

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from d2l_alexnet.gap import PARTS, contributions, largest_parts
 from d2l_alexnet.history import DIVERGED, cuts, diverged
 
-# Colours that colour-blind people can tell apart (Okabe and Ito, 2008), and markers for print.
+# Colors that color-blind people can tell apart (Okabe and Ito, 2008), and markers for print.
 LOSS = dict(color="#D55E00", marker="o")
 RATE = dict(color="black", marker="d")
 ACCURACIES: dict[str, tuple[str, dict[str, Any]]] = dict(
@@ -47,7 +47,7 @@ COMPARED = dict(
     learning_rate="learning rate",
 )
 PUBLISHED = dict(fillstyle="none", linestyle=":")
-PART_COLOURS = dict(dropout="#CC79A7", improvement="#56B4E9", overfitting="#E69F00")
+PART_COLORS = dict(dropout="#CC79A7", improvement="#56B4E9", overfitting="#E69F00")
 RIGHT, WRONG = "#0072B2", "#D55E00"
 
 
@@ -305,7 +305,7 @@ def _label_ends(axes: Axes) -> None:
 
 
 def losses(losses: Sequence[float], batches: float, cut_epochs: Sequence[int] = ()) -> Figure:
-    """Draw the loss of every batch and its centred running mean, by step and by epoch.
+    """Draw the loss of every batch and its centered running mean, by step and by epoch.
 
     Parameters
     ----------
@@ -326,8 +326,8 @@ def losses(losses: Sequence[float], batches: float, cut_epochs: Sequence[int] = 
     window = min(AVERAGED, 1 + len(losses) // 20)
     mean = np.convolve(losses, np.full(window, 1 / window), mode="valid")
     axes.plot(steps, losses, color="#BBBBBB", linewidth=0.5, label="loss of each batch")
-    centres = np.arange(len(mean)) + (window + 1) / 2
-    axes.plot(centres, mean, color=LOSS["color"], label=f"mean over {window} batches")
+    centers = np.arange(len(mean)) + (window + 1) / 2
+    axes.plot(centers, mean, color=LOSS["color"], label=f"mean over {window} batches")
     axes.set_xlabel("batch")
     axes.set_ylabel("training loss (nats)")
     axes.set_xlim(0, len(losses) + 1)
@@ -380,9 +380,9 @@ def _bars_of_parts(axes: Axes, rows: Sequence[dict]) -> None:
     width = 0.27
     for place, (key, name) in enumerate(PARTS.items()):
         points = [100 * contributions(row)[key] for row in rows]
-        centres = [row["epoch"] + (place - 1) * width for row in rows]
+        centers = [row["epoch"] + (place - 1) * width for row in rows]
         label = f"{name} (makes the gap smaller)" if key == "overfitting" else name
-        bars = axes.bar(centres, points, 0.9 * width, color=PART_COLOURS[key], label=label)
+        bars = axes.bar(centers, points, 0.9 * width, color=PART_COLORS[key], label=label)
         axes.bar_label(bars, fmt="%+.1f", fontsize=8, padding=2)
     gaps = [100 * sum(contributions(row).values()) for row in rows]
     names = [f"epoch {row['epoch']}\ngap {points:+.1f}" for row, points in zip(rows, gaps)]
@@ -399,11 +399,11 @@ def _waterfall(row: dict) -> Figure:
     levels = np.cumsum([start, *parts.values()])
     bottoms = [0, *np.minimum(levels[:-1], levels[1:]), 0]
     heights = [start, *np.abs(np.diff(levels)), end]
-    colours = [ACCURACIES["running_train_accuracy"][1]["color"], *PART_COLOURS.values()]
+    colors = [ACCURACIES["running_train_accuracy"][1]["color"], *PART_COLORS.values()]
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()
-    colours += [ACCURACIES["test_accuracy"][1]["color"]]
-    axes.bar(names, heights, 0.6, bottoms, color=colours)
+    colors += [ACCURACIES["test_accuracy"][1]["color"]]
+    axes.bar(names, heights, 0.6, bottoms, color=colors)
     points = [f"{start:.1%}", *(f"{100 * part:+.1f} points" for part in parts.values())]
     for place, (top, text) in enumerate(zip(np.add(bottoms, heights), [*points, f"{end:.1%}"])):
         axes.text(place, top, text, ha="center", va="bottom")
@@ -434,7 +434,7 @@ def samples(
     Parameters
     ----------
     images : iterable of numpy.ndarray
-        uint8 (H, W, 1) for grey, (H, W, 3) for colour.
+        uint8 (H, W, 1) for gray, (H, W, 3) for color.
     labels : iterable of int
         Their classes.
     classes : sequence of str

@@ -9,8 +9,8 @@ batches with the same weights as A, and (C) the training accuracy after the epoc
               dropout   improvement   overfitting
 
 A and B are measured on every image of the epoch, T on every test image. C is measured on the first
-10,000 training images. It is measured on all of them if there are fewer, or if the recipe always
-measures training accuracy after the epoch. On 10,000 images, the standard error of C is at most
+10,000 training images. It is measured on all of them if there are fewer, or if the data set's
+`measure_train_accuracy` is set. On 10,000 images, the standard error of C is at most
 0.005. An error of C changes improvement and overfitting by the same amount. It does not change
 their difference.
 """

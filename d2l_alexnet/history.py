@@ -55,9 +55,8 @@ class Row:
 
 
 ALWAYS = (
-    *("epoch", "loss", "running_train_accuracy"),
-    *("learning_rate", "seconds", "images_per_second"),
-)
+    "epoch", "loss", "running_train_accuracy", "learning_rate", "seconds", "images_per_second",
+)  # fmt: skip
 ADDED = {"seconds_waiting_for_data"}  # the first runs of version 0.1.0 did not measure it
 
 DIVERGED = 2  # a run has diverged if its loss is above this many times its first loss
@@ -96,7 +95,7 @@ def read_history(path: str | Path) -> list[dict]:
 
 
 def check_rows(rows: Sequence[Any]) -> None:
-    """Check that rows are those of a history; raise `InputError` if they are not."""
+    """Check the rows of a history; raise `InputError` if one is wrong."""
     for number, row in enumerate(rows, start=1):
         try:
             _check_row(row, rows[0], number)

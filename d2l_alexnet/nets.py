@@ -24,7 +24,7 @@ def lenet(num_classes: int = 10, dropout: float = 0.0) -> Any:
     Returns
     -------
     mxnet.gluon.nn.HybridSequential
-        Not initialised. Its input is (N, C, H, W) with any number of channels; its output is
+        Not initialized. Its input is (N, C, H, W) with any number of channels; its output is
         (N, num_classes) logits. It has 61,706 parameters for (N, 1, 28, 28) and 10 classes.
 
     Raises
@@ -52,7 +52,7 @@ def alexnet(num_classes: int = 10, dropout: float = 0.5) -> Any:
     """Build the AlexNet of the Berkeley lecture (STAT-157, L12.4).
 
     It is the net of Krizhevsky, Sutskever and Hinton (2012) with three changes: it is not split
-    over two GPUs, it has no local response normalisation, and it has `num_classes` outputs instead
+    over two GPUs, it has no local response normalization, and it has `num_classes` outputs instead
     of ImageNet's 1,000.
 
     Parameters
@@ -66,7 +66,7 @@ def alexnet(num_classes: int = 10, dropout: float = 0.5) -> Any:
     Returns
     -------
     mxnet.gluon.nn.HybridSequential
-        Not initialised. Its input is (N, C, H, W) with any number of channels and at least
+        Not initialized. Its input is (N, C, H, W) with any number of channels and at least
         67 × 67 pixels; its output is (N, num_classes) logits. It has 46,764,746 parameters for
         (N, 1, 224, 224) and 10 classes.
     """
@@ -110,7 +110,7 @@ def alexnet_cifar10(num_classes: int = 10, dropout: float = 0.5, pool: int = 6) 
     Returns
     -------
     mxnet.gluon.nn.HybridSequential
-        Not initialised. Its input is (N, C, H, W) with any number of channels and at least
+        Not initialized. Its input is (N, C, H, W) with any number of channels and at least
         63 × 63 pixels; its output is (N, num_classes) logits. It has 57,044,810 parameters for
         3 channels and 10 classes, for every image size.
     """
@@ -151,7 +151,7 @@ def convnet_cifar10(num_classes: int = 10, dropout: float = 0.5) -> Any:
     Returns
     -------
     mxnet.gluon.nn.HybridSequential
-        Not initialised. Its input is (N, C, H, W); its output is (N, num_classes) logits. It has
+        Not initialized. Its input is (N, C, H, W); its output is (N, num_classes) logits. It has
         583,178 parameters for (N, 3, 32, 32) and 10 classes; these include the running means and
         variances.
     """
@@ -217,7 +217,7 @@ class PyTorchDefault(mx.init.Initializer):
         ------
         ValueError
             If a bias is filled before its weight. This happens if the shapes of the net are not
-            known yet: MXNet then initialises biases first.
+            known yet: MXNet then initializes biases first.
         """
         layer, _, kind = desc.rpartition("_")
         if kind == "weight":

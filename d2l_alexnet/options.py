@@ -41,7 +41,8 @@ def limited(default: Any, **limits: Any) -> Any:
     return field(default=default, metadata=limits)
 
 
-# Fields of `RunOptions` that are not saved with a run: the command that resumes it repeats them.
+# Fields of `RunOptions` that a resumed run does not take from args.json; the command that resumes
+# it repeats them.
 RESUMED_WITH = ("ctx", "num_workers", "data_dir", "checkpoint_minutes")
 
 

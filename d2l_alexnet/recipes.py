@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from d2l_alexnet.options import limited, option
 
-MOST = 10**9  # largest number of images, steps or epochs
+MAX_COUNT = 10**9  # largest number of images, steps or epochs
 DTYPES = ("float32", "bfloat16", "float16")  # the formats that nets compute in
 
 
@@ -76,18 +76,18 @@ class Recipe:
         False, "augment training images: rotation, flip, color jitter (CIFAR-10 only)"
     )
     train_size: int = option(
-        60_000, "use only the first N training images", minimum=1, maximum=MOST
+        60_000, "use only the first N training images", minimum=1, maximum=MAX_COUNT
     )
-    batch_size: int = option(128, "images per step", minimum=1, maximum=MOST)
-    num_epochs: int = option(5, "number of epochs", flag="--epochs", minimum=1, maximum=MOST)
+    batch_size: int = option(128, "images per step", minimum=1, maximum=MAX_COUNT)
+    num_epochs: int = option(5, "number of epochs", flag="--epochs", minimum=1, maximum=MAX_COUNT)
     initializer: str = "xavier"
     initializer_params: dict = field(default_factory=dict)
     optimizer: str = "sgd"
     optimizer_params: dict = field(default_factory=dict)
     # MXNet stores the rate as float32.
     lr: float = option(0.01, "learning rate", minimum=1e-30, maximum=1e30)
-    lr_since: int = limited(1, minimum=1, maximum=MOST)
-    warmup_steps: int = limited(0, minimum=0, maximum=MOST)
+    lr_since: int = limited(1, minimum=1, maximum=MAX_COUNT)
+    warmup_steps: int = limited(0, minimum=0, maximum=MAX_COUNT)
     decay: bool = False
     plateau: dict = field(default_factory=dict)
     dtype: str = option(
@@ -140,7 +140,7 @@ LECTURE = Recipe(
 
 # The same layers and image size, in a minute or two on two cores with AVX-512. The differences:
 # - one epoch of 4,480 images, in batches of 32: 140 steps;
-# - no dropout: no image is seen twice, so the net cannot memorise images over epochs;
+# - no dropout: no image is seen twice, so the net cannot memorize images over epochs;
 # - initial weights for ReLUs (He et al., 2015), so that the net learns from the first steps on;
 # - Adam, with averages over the last 5 gradients and 50 squared gradients, as the steps are few;
 # - a learning rate that rises for a tenth of the steps, then falls to 0.
@@ -180,9 +180,12 @@ LENET = Recipe(
 def _row_cifar10(
     epoch: int, learning_rate: float, train_percent: float, valid_percent: float, **others: float
 ) -> dict[str, float]:
-    row = dict(epoch=epoch, learning_rate=learning_rate)
     return dict(
-        row, train_accuracy=train_percent / 100, valid_accuracy=valid_percent / 100, **others
+        epoch=epoch,
+        learning_rate=learning_rate,
+        train_accuracy=train_percent / 100,
+        valid_accuracy=valid_percent / 100,
+        **others,
     )
 
 

@@ -144,7 +144,7 @@ class State:
             check_fields(self.loss_scaler, fields(LossScaler), LOSS_SCALER)
 
     def check_dtype(self, dtype: str) -> None:
-        """Raise `InputError` unless the state can be that of a run in this format."""
+        """Raise `InputError` if a run in this format cannot have this state."""
         scaled = dtype == "float16" and self.steps > 0
         if bool(self.loss_scaler) != scaled or (self.skipped and not scaled):
             raise InputError(
@@ -190,7 +190,7 @@ class Training:
         Measures a batch on the device: `d2l_alexnet.metrics.loss_and_correct`, or more.
     loss : mxnet.gluon.loss.Loss
     statistics : list of tuple
-        If there are several devices or processes, what `running_statistics` gives.
+        The result of `running_statistics`; empty for a single device.
     """
 
     def __init__(

@@ -77,7 +77,7 @@ def server(tmp_path):
 
 
 @pytest.fixture
-def nobody():
+def unused_address():
     """Give an address at which nobody listens, and nobody else can as long as a test runs."""
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
@@ -159,7 +159,7 @@ def processes_in_group(group):
     return members
 
 
-def heed_signals():
+def reset_signals():
     """Heed SIGINT and SIGHUP, also where a shell or nohup has the tests ignore them."""
     for signum in (signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, signal.SIG_DFL)
@@ -175,7 +175,7 @@ def command(preloaded):
             process = subprocess.Popen(
                 [*wrapper, sys.executable, *map(str, arguments)],
                 start_new_session=True,
-                preexec_fn=heed_signals,
+                preexec_fn=reset_signals,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,

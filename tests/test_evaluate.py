@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 CLASSES = DATA_SETS["fashion-mnist"].classes
 TINY = dataclasses.replace(LECTURE, resize=67, train_size=64, batch_size=32, num_epochs=1)
 TINIER = dataclasses.replace(TINY, net="convnet_cifar10", resize=32)  # 10,000 images in seconds
-TINY_IN_COLOUR = dataclasses.replace(
+TINY_IN_COLOR = dataclasses.replace(
     CIFAR10_CONVNET, resize=40, margin=4, train_size=200, batch_size=64, num_epochs=1
 )
 
@@ -44,8 +44,8 @@ def untrained(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def untrained_in_colour(tmp_path_factory):
-    return without_training(tmp_path_factory.mktemp("untrained"), TINY_IN_COLOUR)
+def untrained_in_color(tmp_path_factory):
+    return without_training(tmp_path_factory.mktemp("untrained"), TINY_IN_COLOR)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_text_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("recipe", "data"), [(TINY, "small_data"), (TINY_IN_COLOUR, "small_cifar10")]
+    ("recipe", "data"), [(TINY, "small_data"), (TINY_IN_COLOR, "small_cifar10")]
 )
 def test_a_trained_net_scores_as_it_did_in_its_run(recipe, data, request, tmp_path, capsys):
     small_data = request.getfixturevalue(data)
@@ -161,15 +161,15 @@ def test_a_picture_of_an_image_gets_the_prediction_of_the_image(
     assert said[3].startswith(f"{inverted} (inverted): {CLASSES[evaluation.predicted[0]]} 0.")
 
 
-def test_a_picture_in_colour_gets_the_prediction_of_the_image(
-    untrained_in_colour, small_cifar10, tmp_path
+def test_a_picture_in_color_gets_the_prediction_of_the_image(
+    untrained_in_color, small_cifar10, tmp_path
 ):
     _, (images, _) = small_cifar10
     names = [str(tmp_path / f"{i}.png") for i in range(3)]
     for image, name in zip(images, names):
         Image.fromarray(image).save(name)
-    predictions = evaluate.classify(untrained_in_colour, names, "cpu")
-    evaluation = evaluate.evaluate(untrained_in_colour, ctx="cpu", num_workers=0, out=tmp_path)
+    predictions = evaluate.classify(untrained_in_color, names, "cpu")
+    evaluation = evaluate.evaluate(untrained_in_color, ctx="cpu", num_workers=0, out=tmp_path)
     expected = evaluate.softmax(evaluation.y_hat[:3])
     assert np.ptp(expected, axis=0).max() > 1e-3
     assert np.allclose(
@@ -177,12 +177,12 @@ def test_a_picture_in_colour_gets_the_prediction_of_the_image(
     )
 
 
-def test_the_command_takes_pictures_in_colour(untrained_in_colour, run, tmp_path):
+def test_the_command_takes_pictures_in_color(untrained_in_color, run, tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     photograph, missing = tmp_path / "photograph.jpg", tmp_path / "missing.jpg"
     Image.new("RGB", (90, 60), "green").save(photograph)
     pictures = tmp_path / "text.png", photograph, missing
-    done = run("evaluate", untrained_in_colour, "--images", *pictures)
+    done = run("evaluate", untrained_in_color, "--images", *pictures)
     assert done.returncode == 2
     (said,) = done.stdout.splitlines()
     assert said.startswith(f"{photograph}: ")

@@ -207,7 +207,7 @@ def test_losses_of_batches_have_their_running_mean_and_an_axis_of_epochs(batches
     first = mean.get_xdata() - (window + 1) / 2  # of the window around each point, from 0
     expected = [values[int(start) : int(start) + window].mean() for start in first]
     assert np.allclose(mean.get_ydata(), expected)
-    assert mean.get_xdata()[0] - 1 == batches - mean.get_xdata()[-1]  # centred
+    assert mean.get_xdata()[0] - 1 == batches - mean.get_xdata()[-1]  # centered
     assert list(cut.get_xdata()) == [50, 50]
     (epochs,) = axes.child_axes
     assert epochs.get_xlabel() == "epoch"
@@ -246,7 +246,7 @@ def test_crops_are_cut_where_their_frames_are(cifar10):
     assert (second.images[0].get_array() == image[3:67, 5:69]).all()
 
 
-def test_a_grid_shows_images_grey_or_in_colour_as_they_are(fashion_mnist, cifar10):
+def test_a_grid_shows_images_grey_or_in_color_as_they_are(fashion_mnist, cifar10):
     for _, (images, labels) in (fashion_mnist, cifar10):
         figure = figures.samples(images[:15], labels[:15], CIFAR10_CLASSES)
         shown = [axes.images[0].get_array() for axes in figure.axes]

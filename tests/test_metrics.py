@@ -67,7 +67,7 @@ def test_reading_stops_at_the_first_batch_that_is_not_finite():
     assert running.waiting == 1
 
 
-def test_sums_are_as_exact_from_the_beginning_as_from_the_middle_of_a_pass():
+def test_sums_are_as_exact_from_the_beginning_as_from_the_middle_of_an_epoch():
     for start in (0.0, [0.0]):
         running = RunningSums(start)
         for value in (2**24, 1):  # whose sum float32 cannot hold

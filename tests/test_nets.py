@@ -151,8 +151,8 @@ def test_settings_of_the_second_lectures_nets_that_shapes_do_not_show():
     layers = list(convnet_cifar10())
     slopes = [layer._alpha for layer in layers if layer.name.startswith("leakyrelu")]
     assert slopes == [0.1] * 4
-    normalised = [layer._kwargs for layer in layers if layer.name.startswith("batchnorm")]
-    assert [(kwargs["eps"], kwargs["momentum"]) for kwargs in normalised] == [(1e-5, 0.9)] * 4
+    normalized = [layer._kwargs for layer in layers if layer.name.startswith("batchnorm")]
+    assert [(kwargs["eps"], kwargs["momentum"]) for kwargs in normalized] == [(1e-5, 0.9)] * 4
 
 
 def test_one_alexnet_takes_images_of_any_size_from_63_up():

@@ -24,7 +24,7 @@ def expected(name):
 
 
 @pytest.fixture(scope="module")
-def learnt(name):
+def learned(name):
     """The net after a backward pass, and its logits in predict and in training mode."""
     net = NETS[name](dropout=0.0)
     images, labels = draw_images(name)
@@ -42,15 +42,15 @@ def learnt(name):
     return net, before, y_hat.asnumpy()
 
 
-def test_the_same_weights_give_the_same_logits(learnt, expected):
-    _, before, y_hat = learnt
+def test_the_same_weights_give_the_same_logits(learned, expected):
+    _, before, y_hat = learned
     for logits, theirs in ((before, "predict.logits"), (y_hat, "learn.logits")):
         assert np.allclose(logits, expected[theirs], rtol=1e-4, atol=1e-4)
 
 
-def test_the_same_weights_give_the_same_gradients(learnt, expected):
+def test_the_same_weights_give_the_same_gradients(learned, expected):
     """The tolerance is 1e-4 of a gradient's norm. Gradients of a bias before BatchNorm are 0."""
-    net, *_ = learnt
+    net, *_ = learned
     gradients = [p.grad().asnumpy() for p in net.collect_params().values() if p.grad_req != "null"]
     assert len(gradients) == len(expected["norms"])
     for ours, theirs, norm in zip(gradients, expected["gradients"], expected["norms"]):
@@ -59,9 +59,9 @@ def test_the_same_weights_give_the_same_gradients(learnt, expected):
         assert np.allclose(sample(ours), theirs, rtol=0, atol=1e-4 * max(norm, 1e-2))
 
 
-def test_running_averages_are_pytorchs_but_for_the_variances_divisor(learnt, expected):
+def test_running_averages_are_pytorchs_but_for_the_variances_divisor(learned, expected):
     """For the running variance MXNet divides a batch's squares by n, and PyTorch by n - 1."""
-    net, *_ = learnt
+    net, *_ = learned
     theirs, images = expected["running"], 8
     pixels = dict(batchnorm0=16 * 16, batchnorm1=16 * 16, batchnorm2=8 * 8, batchnorm3=1)
     for layer in net:
@@ -81,9 +81,9 @@ def test_initial_weights_and_biases_have_pytorchs_bounds(name, expected):
     net = NETS[name]()
     net.infer_shape(mx.nd.zeros(SHAPES[name]))
     net.initialize(PyTorchDefault())
-    learnt = [p for p in net.collect_params().values() if p.grad_req != "null"]
+    learned = [p for p in net.collect_params().values() if p.grad_req != "null"]
     fan_in = 0
-    for parameter, extreme in zip(learnt, expected["extremes"]):
+    for parameter, extreme in zip(learned, expected["extremes"]):
         values = parameter.data().asnumpy()
         if parameter.name.endswith(("gamma", "beta")):
             assert (values == extreme).all()

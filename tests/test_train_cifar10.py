@@ -100,7 +100,7 @@ def test_a_run_measures_training_and_validation_accuracy_after_each_epoch(undist
     assert (recipe["data"], recipe["lr"], recipe["lr_since"]) == ("cifar10", 0.1, 1)
 
 
-def test_training_accuracy_is_that_of_the_finished_net_on_the_pass(undisturbed, small_cifar10):
+def test_training_accuracy_is_that_of_the_finished_net_on_the_epoch(undisturbed, small_cifar10):
     *_, row = read_history(undisturbed / "history.jsonl")
     net = build_net(SMALL)
     net.load_parameters(str(undisturbed / "net.params"))
@@ -240,7 +240,7 @@ def test_the_gap_can_be_explained_with_augmented_images_too(small_cifar10, tmp_p
 def test_alexnet_trains_too(small_cifar10, tmp_path):
     recipe = dataclasses.replace(CIFAR10_ALEXNET, num_epochs=1)
     (row,) = train.train(recipe, **HERE, out=tmp_path / "run")
-    assert row["loss"] == pytest.approx(np.log(10), abs=0.02)  # nothing learnt before one step
+    assert row["loss"] == pytest.approx(np.log(10), abs=0.02)  # nothing learned before one step
     assert row["learning_rate"] == 0.1
     line = lecture_line(row)
     assert line.startswith(f"epoch 1, loss {row['loss']:.4f}, running train acc ")

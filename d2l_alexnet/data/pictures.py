@@ -120,15 +120,15 @@ def like_fashion_mnist(picture: Image.Image, side: int = 28) -> tuple[np.ndarray
     """
     if max(picture.size) > side * min(picture.size):
         raise ValueError(f"it is more than {side} times as long as wide")
-    grey, alpha = picture.convert("L"), picture.getchannel("A")
-    background = 0 if ImageStat.Stat(grey, alpha).mean[0] > BRIGHT else 255
-    grey = Image.composite(grey, Image.new("L", grey.size, background), alpha)
-    pixels = np.asarray(grey)
+    gray, alpha = picture.convert("L"), picture.getchannel("A")
+    background = 0 if ImageStat.Stat(gray, alpha).mean[0] > BRIGHT else 255
+    gray = Image.composite(gray, Image.new("L", gray.size, background), alpha)
+    pixels = np.asarray(gray)
     border = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
     inverted = bool((border > BRIGHT).mean() > 0.5)
     if inverted:
-        grey = ImageOps.invert(grey)
-    square = ImageOps.pad(grey, (side, side), Image.Resampling.LANCZOS, color=0)
+        gray = ImageOps.invert(gray)
+    square = ImageOps.pad(gray, (side, side), Image.Resampling.LANCZOS, color=0)
     return np.asarray(square)[..., np.newaxis], inverted
 
 

@@ -66,9 +66,8 @@ class ShuffledSamplerWithNumbers(ShuffledSampler):
 
     def random_numbers(self, epoch: int) -> np.ndarray:
         """Draw the numbers of an epoch: (length, RANDOM_NUMBERS)."""
-        generator = np.random.RandomState(
-            [self.seed, epoch, 1]
-        )  # another generator than for the order
+        # Another generator than for the order.
+        generator = np.random.RandomState([self.seed, epoch, 1])
         return generator.random_sample((self.length, RANDOM_NUMBERS))
 
     def in_order(self, length: int) -> Any:

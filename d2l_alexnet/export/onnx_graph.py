@@ -45,8 +45,8 @@ preprocessing (uint8[N, {side}, {side}, {channels}] images)
     pixels = Floor (rounded)
     floats = Cast <to = 1> (pixels)
     shares = Div (floats, brightest)
-    centred = Sub (shares, mean)
-    tensors = Div (centred, deviation)
+    centered = Sub (shares, mean)
+    tensors = Div (centered, deviation)
 }}
 """
 
@@ -127,7 +127,7 @@ def interpolation(side: int, resize: int) -> tuple[np.ndarray, ...]:
     Returns
     -------
     first, second : numpy.ndarray
-        The weights of the two neighbours of each new pixel: float64 (resize, side). They are whole
+        The weights of the two neighbors of each new pixel: float64 (resize, side). They are whole
         numbers up to `SCALE`. At most one value in each row is not 0.
     """
     position = ((np.arange(resize) + 0.5) * side / resize - 0.5).astype(np.float32)

@@ -3,7 +3,7 @@
 The wheel is linked to Arm Performance Libraries, which no package of Python or Debian contains.
 OpenBLAS and LAPACKE have the same functions. The script makes links to them, with the names of the
 missing libraries, in the folder of the installed MXNet. ``make install`` runs it; elsewhere than on
-ARM it does nothing. It must not import the package, which refuses to be imported before.
+ARM it does nothing. It must not import the package: that fails until the links exist.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ CUDA_LIBRARIES = {
 def how_to_install(build: str) -> str:
     """Return the command that installs an MXNet: the build ``cpu`` or ``cu112``.
 
-    The metadata of MXNet demand NumPy 1, which Python 3.13 does not have. So from there on it is
+    MXNet's metadata require NumPy 1, which does not exist for Python 3.13. So from there on it is
     installed without its dependencies.
     """
     extra = f"pip install 'd2l_alexnet[{build}]'"
@@ -81,13 +81,13 @@ def prepare() -> None:
             name=PACKAGE,
         )
     old_modules.install()
-    keep_from_serving()
+    disable_server_on_import()
     if not os.environ.get("OMP_NUM_THREADS"):  # an empty one is no number
         os.environ["OMP_NUM_THREADS"] = str(default_threads())
     load_system_libraries()
     if platform.machine() == "aarch64":
         check_arm_libraries(Path(str(spec.origin)).parent)
-    refuse_without_avx()
+    check_avx()
     if _installed("mxnet-cu112"):
         if _installed("mxnet"):
             raise ImportError(
@@ -99,11 +99,11 @@ def prepare() -> None:
         load_cuda_libraries()
 
 
-def keep_from_serving() -> None:
+def disable_server_on_import() -> None:
     """Let ``import mxnet`` return where `DMLC_ROLE` names a server or a scheduler.
 
-    MXNet's module of the server runs it when it is imported, until the distributed run is over. An
-    empty module takes its place. ``python -m d2l_alexnet.distributed.server`` runs a server.
+    When MXNet's module of the server is imported, it runs the server until the distributed run is
+    over. An empty module replaces it. ``python -m d2l_alexnet.distributed.server`` runs a server.
     """
     if os.environ.get("DMLC_ROLE", "worker") != "worker":
         sys.modules[SERVER_MODULE] = types.ModuleType(SERVER_MODULE)
@@ -117,7 +117,9 @@ def load_system_libraries(machine: str = platform.machine()) -> None:
     ImportError
         When a library is missing. The error names the library's Debian package.
     """
-    for library, package in SYSTEM_LIBRARIES.items() if sys.platform == "linux" else ():
+    if sys.platform != "linux":
+        return
+    for library, package in SYSTEM_LIBRARIES.items():
         if library == "libquadmath.so.0" and machine != "x86_64":
             continue
         try:
@@ -145,8 +147,8 @@ def check_arm_libraries(mxnet: Path) -> None:
         )
 
 
-def refuse_without_avx(cpuinfo: str | Path = "/proc/cpuinfo") -> None:
-    """Try whether MXNet computes, if the processor is an x86 processor without AVX.
+def check_avx(cpuinfo: str | Path = "/proc/cpuinfo") -> None:
+    """Check that MXNet can train on an x86 processor without AVX.
 
     MXNet imports there, and `mx.nd.dot` ends the process with the signal SIGILL. So another process
     tries what training needs.

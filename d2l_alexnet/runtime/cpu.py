@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-# MXNet's library for CPUs, oneDNN, chooses its kernels by them. Two kernels may round otherwise.
+# MXNet's library for CPUs, oneDNN, chooses its kernels by them.
+# Different kernels can round differently.
 INSTRUCTION_SETS = (
-    *("sse4_1", "avx", "avx2", "fma", "avx_vnni"),
-    *("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
-    *("amx_tile", "amx_int8", "amx_bf16"),
-    *("asimd", "asimdhp", "sve", "sve2", "bf16"),  # Arm
-)
+    "sse4_1", "avx", "avx2", "fma", "avx_vnni",
+    "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16",
+    "amx_tile", "amx_int8", "amx_bf16",
+    "asimd", "asimdhp", "sve", "sve2", "bf16",  # Arm
+)  # fmt: skip
 
 
 def instruction_sets(cpuinfo: str | Path = "/proc/cpuinfo") -> list[str]:

@@ -55,18 +55,18 @@ def removed_from_numpy() -> dict[str, Any]:
         The value that the last NumPy with this name gave it. The functions for finance left NumPy
         in 1.20. MXNet only lists them, so they raise an error if they are called.
     """
+    # fmt: off
     values: dict[str, Any] = dict(
-        **dict(bool=bool, int=int, float=float, object=object),  # removed in 1.24
-        **dict(PZERO=0.0, NZERO=-0.0, PINF=np.inf, NINF=-np.inf, Inf=np.inf),
-        **dict(NAN=np.nan, NaN=np.nan),
-        **dict(alltrue=np.all, sometrue=np.any, product=np.prod, cumproduct=np.cumprod),
-        round_=np.round,
+        bool=bool, int=int, float=float, object=object,  # removed in 1.24
+        PZERO=0.0, NZERO=-0.0, PINF=np.inf, NINF=-np.inf, Inf=np.inf, NAN=np.nan, NaN=np.nan,
+        alltrue=np.all, sometrue=np.any, product=np.prod, cumproduct=np.cumprod, round_=np.round,
         in1d=_in1d,
         msort=_msort,
         trapz=getattr(np, "trapezoid", None),  # its new name in NumPy 2
         compat=types.SimpleNamespace(basestring=str),
         **dict.fromkeys(("mirr", "npv", "pmt", "ppmt", "pv", "rate"), _moved_to_numpy_financial),
     )
+    # fmt: on
     return {name: value for name, value in values.items() if name not in vars(np)}
 
 

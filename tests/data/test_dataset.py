@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 def stripes():
-    """Make a data set: images in colour with horizontal or vertical stripes."""
+    """Make a data set: images in color with horizontal or vertical stripes."""
 
     def read(data_dir):
         labels = np.arange(300, dtype=np.int32) % 2

@@ -126,12 +126,14 @@ def test_a_damaged_download_is_not_kept(small, server, tmp_path, monkeypatch):
     assert [p.name for p in (tmp_path / "data").iterdir()] == ["small.gz"]
 
 
-def test_when_nothing_works_one_message_lists_what_was_tried(tmp_path, server, nobody, monkeypatch):
+def test_when_nothing_works_one_message_lists_what_was_tried(
+    tmp_path, server, unused_address, monkeypatch
+):
     """The real sources, each made to fail in its own way."""
     served, address = server
     monkeypatch.setattr(fashion, "FILES", (SMALL, OTHER))
     monkeypatch.setattr(fashion, "DEBIAN_FOLDER", "no/such/folder")
-    monkeypatch.setattr(fashion, "HOME_PAGE", nobody)
+    monkeypatch.setattr(fashion, "HOME_PAGE", unused_address)
     monkeypatch.setenv("MXNET_GLUON_REPO", address)
     monkeypatch.setenv("PATH", str(tmp_path))  # no apt-get
     with pytest.raises(InputError) as caught:
@@ -141,7 +143,7 @@ def test_when_nothing_works_one_message_lists_what_was_tried(tmp_path, server, n
     for source, why in {
         "Debian's folder": "No such file or directory",
         address + "gluon/dataset/fashion-mnist/": "HTTP Error 404",
-        nobody: "Connection refused",
+        unused_address: "Connection refused",
         "Debian's package": "No such file or directory: 'apt-get'",
     }.items():
         assert any(

@@ -12,7 +12,7 @@ from d2l_alexnet.errors import InputError
 
 @pytest.fixture
 def boot(fashion_mnist):
-    """The first test image, an ankle boot, as a grey picture."""
+    """The first test image, an ankle boot, as a gray picture."""
     return Image.fromarray(fashion_mnist[1][0][0, ..., 0])
 
 
@@ -60,7 +60,7 @@ def test_sixteen_bits_a_pixel_are_not_cut_off(boot, read):
 
 
 def pfm(values):
-    """Write grey values as a portable float map, which begins with the lowest row."""
+    """Write gray values as a portable float map, which begins with the lowest row."""
     head = "Pf\n{1} {0}\n-1.0\n".format(*values.shape)
     return head.encode() + values[::-1].astype("<f4").tobytes()
 
@@ -89,8 +89,8 @@ def test_half_of_a_border_is_not_most_of_it(read):
 def test_what_is_transparent_sets_off_the_rest(boot, read, shade, inverted):
     """A dark boot lies on white, which is then inverted, a bright one on black: both are bright."""
     there = boot.point(lambda value: 255 * (value > 0))
-    grey = Image.new("L", boot.size, shade)
-    image, was_inverted = read(Image.merge("RGBA", [grey, grey, grey, there]))
+    gray = Image.new("L", boot.size, shade)
+    image, was_inverted = read(Image.merge("RGBA", [gray, gray, gray, there]))
     assert was_inverted == inverted
     assert ((image > 200) == (np.asarray(there) > 0)).all()
     assert ((image == 0) == (np.asarray(there) == 0)).all()
@@ -125,13 +125,13 @@ def bytes_of(picture, name="PNG"):
     return file.getvalue()
 
 
-GREY = Image.fromarray(np.random.RandomState(0).randint(0, 99, (40, 30), dtype=np.uint8))
+GRAY = Image.fromarray(np.random.RandomState(0).randint(0, 99, (40, 30), dtype=np.uint8))
 BAD = {
     "empty": (b"", "not a picture (BMP, GIF, JPEG, PNG, PPM, WEBP)"),
     "text": (b"hello\n", "not a picture (BMP, GIF, JPEG, PNG, PPM, WEBP)"),
-    "program": (bytes_of(GREY, "EPS"), "not a picture (BMP, GIF, JPEG, PNG, PPM, WEBP)"),
-    "truncated": (bytes_of(GREY)[:500], "cannot read this picture (image file is truncated"),
-    "truncated-jpeg": (bytes_of(GREY, "JPEG")[:700], "cannot read this picture (image file is "),
+    "program": (bytes_of(GRAY, "EPS"), "not a picture (BMP, GIF, JPEG, PNG, PPM, WEBP)"),
+    "truncated": (bytes_of(GRAY)[:500], "cannot read this picture (image file is truncated"),
+    "truncated-jpeg": (bytes_of(GRAY, "JPEG")[:700], "cannot read this picture (image file is "),
     "size-0": (b"P5 0 0 255\n", ""),
     "large": (bytes_of(Image.new("1", (12_000, 9_000))), "could be decompression bomb"),
     "huge": (bytes_of(Image.new("1", (30_000, 30_000))), "could be decompression bomb"),
@@ -171,7 +171,7 @@ def test_a_named_pipe_and_an_endless_device_are_not_waited_for(tmp_path):
 
 @pytest.mark.parametrize("name", ["BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP"])
 def test_damaged_pictures_are_read_or_refused_and_nothing_else(tmp_path, name):
-    whole, chance = bytearray(bytes_of(GREY, name)), random.Random(0)
+    whole, chance = bytearray(bytes_of(GRAY, name)), random.Random(0)
     for _ in range(60):
         damaged = bytearray(whole[: chance.choice([len(whole), chance.randrange(len(whole))])])
         for i in chance.sample(range(len(damaged)), min(chance.randrange(4), len(damaged))):
@@ -185,7 +185,7 @@ def test_damaged_pictures_are_read_or_refused_and_nothing_else(tmp_path, name):
             assert image.shape == (28, 28, 1)
 
 
-def in_colour(picture, path):
+def in_color(picture, path):
     picture.save(path)
     image, inverted = read_picture(path, like_cifar10)
     assert (image.dtype, image.shape, inverted) == (np.uint8, (32, 32, 3), False)
@@ -201,21 +201,21 @@ def test_images_of_cifar10_stay_as_they_are(cifar10):
 
 
 @pytest.mark.parametrize("size", [(96, 32), (32, 68)])
-def test_in_colour_the_middle_of_another_shape_is_kept(cifar10, tmp_path, size):
+def test_in_color_the_middle_of_another_shape_is_kept(cifar10, tmp_path, size):
     image = cifar10[1][0][0]
     picture = Image.new("RGB", size, "red")
     picture.paste(Image.fromarray(image), ((size[0] - 32) // 2, (size[1] - 32) // 2))
-    assert (in_colour(picture, tmp_path / "picture.png") == image).all()
+    assert (in_color(picture, tmp_path / "picture.png") == image).all()
 
 
-def test_in_colour_a_large_bright_picture_is_shrunk_and_not_inverted(tmp_path):
-    image = in_colour(Image.new("RGB", (640, 480), (250, 240, 10)), tmp_path / "picture.png")
+def test_in_color_a_large_bright_picture_is_shrunk_and_not_inverted(tmp_path):
+    image = in_color(Image.new("RGB", (640, 480), (250, 240, 10)), tmp_path / "picture.png")
     assert (image == (250, 240, 10)).all()
 
 
-def test_in_colour_what_is_transparent_is_white_and_grey_is_grey(tmp_path):
+def test_in_color_what_is_transparent_is_white_and_grey_is_grey(tmp_path):
     picture = Image.new("LA", (32, 32), (90, 255))
     picture.paste((0, 0), (0, 0, 32, 16))
-    image = in_colour(picture, tmp_path / "picture.png")
+    image = in_color(picture, tmp_path / "picture.png")
     assert (image[:16] == 255).all()
     assert (image[16:] == 90).all()

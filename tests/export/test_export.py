@@ -88,7 +88,7 @@ def test_averaging_over_windows_is_translated(side):
 
 
 def test_a_net_of_the_second_lecture(small_cifar10, tmp_path, capsys):
-    """With batch normalisation, whose running averages are no longer those of the beginning."""
+    """With batch normalization, whose running averages are no longer those of the beginning."""
     recipe = dataclasses.replace(CIFAR10_CONVNET, batch_size=64, num_epochs=1)
     train.train(recipe, ctx="cpu", num_workers=0, out=str(tmp_path / "run"))
     formats.export(tmp_path / "run", "onnx", num_workers=0)

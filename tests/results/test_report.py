@@ -184,7 +184,7 @@ def test_the_gap_is_listed_with_a_positive_sign_for_overfitting(tmp_path):
     )
 
 
-def test_seeds_of_a_recipe_are_summarised(tmp_path):
+def test_seeds_of_a_recipe_are_summarized(tmp_path):
     for seed, accuracy in enumerate((0.80, 0.81, 0.82)):
         make_run(tmp_path / str(seed), QUICK, [accuracy], seed)
     said = report.seeds(report.read_runs(tmp_path))

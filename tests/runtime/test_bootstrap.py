@@ -64,11 +64,11 @@ def test_a_processor_without_avx_is_refused_if_training_kills(
     monkeypatch.setattr(bootstrap, "_train_a_step", kill)
     if refused:
         with pytest.raises(ImportError, match=r"^this processor has no AVX, .*-cpu host\)$"):
-            bootstrap.refuse_without_avx(cpuinfo)
+            bootstrap.check_avx(cpuinfo)
     else:
-        bootstrap.refuse_without_avx(cpuinfo)
+        bootstrap.check_avx(cpuinfo)
 
 
 def test_a_processor_without_avx_that_can_train_is_not_refused(tmp_path):
     (tmp_path / "cpuinfo").write_text("flags\t\t: fpu sse4_2\n")
-    bootstrap.refuse_without_avx(tmp_path / "cpuinfo")
+    bootstrap.check_avx(tmp_path / "cpuinfo")
