@@ -31,8 +31,6 @@ def measure(kind: str, recipe: str, batch_size: int, batches: int, rounds: int) 
     size = ("--recipe", recipe, "--batch-size", batch_size, "--batches", batches)
     runs = {name: harness.Contestant("ours", kind, *size, *way) for name, way in WAYS.items()}
     measured = harness.alternate(runs, rounds)
-    for run in runs.values():
-        run.close()
     print(f"{kind}, {recipe}, batches of {batch_size}")
     for name, rates in measured.items():
         times = harness.written(harness.ratios(rates, measured["float32"]), 2)

@@ -25,6 +25,15 @@ IMAGES = {
     "cifar10-convnet": (3, 32, 0),
 }
 
+# For each recipe that pytorch.py has the net of: the dropout probability, PyTorch's name of the
+# optimizer, and its settings.
+PYTORCH = {
+    "lecture": (0.5, "SGD", dict(lr=0.01)),
+    "quick": (0.0, "Adam", dict(lr=0.0003, betas=(0.8, 0.98))),
+    "cifar10-alexnet": (0.5, "SGD", dict(lr=0.1, momentum=0.9)),
+    "cifar10-convnet": (0.5, "SGD", dict(lr=0.1, momentum=0.9)),
+}
+
 
 def arguments(kinds: Iterable[str], argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the kind of measurement and its settings."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from dataclasses import replace
 from typing import Any
 
 import d2l_alexnet  # noqa: F401, so that mxnet imports
@@ -40,12 +39,11 @@ cli.run(launch.main)
 
 def look_at_gradients() -> None:
     """Train, and print how float16 would change the gradients."""
-    recipe = replace(QUICK, batch_size=32)
     options = RunOptions(ctx="cpu", num_workers=0)
     ctx = [mx.cpu()]
-    train_iter, _ = load_data(recipe, options, ctx[0])
-    net = build_net(recipe)
-    training = train.start(net, recipe, options, ctx, SINGLE_PROCESS, len(train_iter))
+    train_iter, _ = load_data(QUICK, options, ctx[0])
+    net = build_net(QUICK)
+    training = train.start(net, QUICK, options, ctx, SINGLE_PROCESS, len(train_iter))
     for step, (X, y) in enumerate(train_iter, start=1):
         train_batch(training, X, y)
         training.state.steps += 1

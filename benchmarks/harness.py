@@ -92,7 +92,7 @@ def pytorch_python() -> Path:
 
 
 def alternate(contestants: Mapping[Any, Any], rounds: int) -> dict[Any, list]:
-    """Let the contestants measure in turn, in several rounds.
+    """Let the contestants measure in turn, in several rounds; close them at the end.
 
     There is one more round at the beginning, which is not counted. Every second round is in the
     opposite order. So it gives no contestant an advantage if the machine becomes faster or slower.
@@ -108,12 +108,16 @@ def alternate(contestants: Mapping[Any, Any], rounds: int) -> dict[Any, list]:
         The measurements of each contestant: one value per round.
     """
     measured: dict[Any, list] = {name: [] for name in contestants}
-    for number in range(rounds + 1):
-        for name in list(contestants)[:: -1 if number % 2 else 1]:
-            value = contestants[name].measure()
-            if number:
-                measured[name].append(value)
-        print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
+    try:
+        for number in range(rounds + 1):
+            for name in list(contestants)[:: -1 if number % 2 else 1]:
+                value = contestants[name].measure()
+                if number:
+                    measured[name].append(value)
+            print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
+    finally:
+        for each in contestants.values():
+            each.close()
     return measured
 
 

@@ -41,7 +41,7 @@ def alexnet(resize: int, dropout: float) -> nn.Module:
     )
 
 
-def alexnet_cifar10() -> nn.Module:
+def alexnet_cifar10(dropout: float) -> nn.Module:
     """Build the second lecture's AlexNet."""
     return nn.Sequential(
         relu(nn.Conv2d(3, 64, 11, stride=4, padding=2)),
@@ -54,15 +54,15 @@ def alexnet_cifar10() -> nn.Module:
         nn.MaxPool2d(3, stride=2),
         nn.AdaptiveAvgPool2d(6),
         nn.Flatten(),
-        nn.Dropout(0.5),
+        nn.Dropout(dropout),
         relu(nn.Linear(9216, 4096)),
-        nn.Dropout(0.5),
+        nn.Dropout(dropout),
         relu(nn.Linear(4096, 4096)),
         nn.Linear(4096, 10),
     )
 
 
-def convnet_cifar10() -> nn.Module:
+def convnet_cifar10(dropout: float) -> nn.Module:
     """Build the second lecture's ConvNet."""
     return nn.Sequential(
         nn.Conv2d(3, 32, 3, stride=2, padding=1),
@@ -78,27 +78,28 @@ def convnet_cifar10() -> nn.Module:
         nn.Linear(64 * 8 * 8, 128),
         nn.BatchNorm1d(128),
         nn.LeakyReLU(0.1, inplace=True),
-        nn.Dropout(0.5),
+        nn.Dropout(dropout),
         nn.Linear(128, 10),
     )
 
 
 def build_net(args: argparse.Namespace) -> Any:
     """Build a recipe's net, and compile it if asked to."""
-    if args.recipe.startswith("cifar10"):
-        net = alexnet_cifar10() if args.recipe == "cifar10-alexnet" else convnet_cifar10()
+    dropout, *_ = contestant.PYTORCH[args.recipe]
+    if args.recipe == "cifar10-alexnet":
+        net = alexnet_cifar10(dropout)
+    elif args.recipe == "cifar10-convnet":
+        net = convnet_cifar10(dropout)
     else:
-        net = alexnet(args.resize, dropout=0.0 if args.recipe == "quick" else 0.5)
+        net = alexnet(args.resize, dropout)
     net = net.to(device(args), memory_format=memory_format(args))
     return torch.compile(net) if args.compile else net
 
 
 def make_optimizer(recipe: str, parameters: Iterable) -> torch.optim.Optimizer:
     """Make a recipe's optimizer."""
-    if recipe == "quick":
-        return torch.optim.Adam(parameters, lr=0.0005, betas=(0.9, 0.98), fused=True)
-    momentum = 0.9 if recipe.startswith("cifar10") else 0.0
-    return torch.optim.SGD(parameters, lr=0.01, momentum=momentum, fused=True)
+    _, name, settings = contestant.PYTORCH[recipe]
+    return getattr(torch.optim, name)(parameters, fused=True, **settings)
 
 
 def precision(args: argparse.Namespace) -> Any:
@@ -209,21 +210,7 @@ def loading(args: argparse.Namespace) -> contestant.Measurement:
     return measure, {}
 
 
-def matmul(args: argparse.Namespace) -> contestant.Measurement:
-    """Measure the multiplication of two square float32 matrices, in multiply-adds/s."""
-    a, b = torch.rand(4096, 4096), torch.rand(4096, 4096)
-
-    def measure() -> dict[str, float]:
-        start = time.perf_counter()
-        torch.mm(a, b)
-        return {"PyTorch's 4096 × 4096 × 4096": 4096**3 / (time.perf_counter() - start)}
-
-    return measure, {}
-
-
-KINDS: contestant.Kinds = dict(
-    training=training, evaluation=evaluation, loading=loading, matmul=matmul
-)
+KINDS: contestant.Kinds = dict(training=training, evaluation=evaluation, loading=loading)
 
 if __name__ == "__main__":
     contestant.main(KINDS, torch=torch.__version__, threads=torch.get_num_threads())

@@ -32,8 +32,6 @@ def sweep(name: str, values: Sequence[int], args: argparse.Namespace) -> dict[in
     """Measure each value of a setting in turn, print a table, and return the results."""
     runs = {value: start(args.ctx, **{name: value}) for value in values}
     measured = harness.alternate(runs, args.rounds)
-    for run in runs.values():
-        run.close()
     print(f"\n{name.replace('_', ' '):>11}  {'ms per image':26}  peak memory, MiB")
     figures = {}
     for value, each in measured.items():

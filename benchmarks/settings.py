@@ -32,10 +32,7 @@ def measure(kinds: Mapping[str, tuple], rounds: int) -> dict[str, list]:
         name: harness.Contestant("ours", *arguments, **variables)
         for name, (arguments, variables) in kinds.items()
     }
-    measured = harness.alternate(runs, rounds)
-    for run in runs.values():
-        run.close()
-    return measured
+    return harness.alternate(runs, rounds)
 
 
 def print_changes(measured: Mapping[str, Sequence[float]]) -> None:

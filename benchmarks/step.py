@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 from typing import Any, Sequence
 
+import contestant
 import harness
 
 from d2l_alexnet.build import build_net, input_shape
@@ -35,8 +36,9 @@ def contestants(kind: str, recipe: str, dtypes: Sequence[str]) -> dict[str, tupl
     if recipe == "lecture":
         listed["lecture's way"] = ("lecture", kind)
         listed["lecture's way, one thread per core"] = ("lecture", kind)
+    ways = PYTORCH if recipe in contestant.PYTORCH else {}
     for dtype in dtypes:
-        for way, arguments in PYTORCH.items():
+        for way, arguments in ways.items():
             listed[name_of(way, dtype)] = ("pytorch", kind, *arguments, "--dtype", dtype)
     for dtype in dtypes:
         listed[name_of("limit", dtype)] = ("ours", "matmul", "--dtype", dtype)

@@ -115,7 +115,10 @@ def test_both_loaders_give_the_same_images(small_data, tmp_path):
 
 class Counter:
     def __init__(self, asked, name):
-        self._asked, self._name = asked, name
+        self._asked, self._name, self.closed = asked, name, False
+
+    def close(self):
+        self.closed = True
 
     def measure(self):
         self._asked.append(self._name)
@@ -124,9 +127,19 @@ class Counter:
 
 def test_contestants_alternate_and_the_first_round_does_not_count(harness):
     asked = []
-    measured = harness.alternate({name: Counter(asked, name) for name in "ab"}, rounds=3)
+    counters = {name: Counter(asked, name) for name in "ab"}
+    measured = harness.alternate(counters, rounds=3)
     assert asked == list("abbaabba")
     assert measured == dict(a=[4, 5, 8], b=[3, 6, 7])
+    assert all(counter.closed for counter in counters.values())
+
+
+def test_contestants_are_closed_also_if_one_fails(harness, monkeypatch):
+    counters = {name: Counter([], name) for name in "ab"}
+    monkeypatch.setattr(counters["a"], "measure", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        harness.alternate(counters, rounds=1)
+    assert all(counter.closed for counter in counters.values())
 
 
 def test_ratios_are_taken_round_by_round(harness):
@@ -152,11 +165,24 @@ def test_contestants_are_given_images_of_the_recipes_shape(recipe):
     assert y.shape == (128,)
 
 
+def test_pytorch_has_the_recipes_dropout_and_optimizer():
+    import contestant
+
+    for name, (dropout, optimizer, settings) in contestant.PYTORCH.items():
+        recipe = RECIPES[name]
+        theirs = dict(lr=recipe.lr, **recipe.optimizer_params)
+        if recipe.optimizer == "adam":
+            theirs["betas"] = theirs.pop("beta1"), theirs.pop("beta2")
+        expected = recipe.dropout, recipe.optimizer, theirs
+        assert (dropout, optimizer.lower(), settings) == expected
+
+
 def test_pytorch_takes_part_in_all_its_ways_and_the_lecture_in_its_own_recipe():
     import step
 
     few = step.contestants("training", "cifar10-convnet", ["float32"])
     assert list(few) == ["ours", *step.PYTORCH, "limit"]
+    assert list(step.contestants("training", "lenet", ["float32"])) == ["ours", "limit"]
     all_ = step.contestants("evaluation", "lecture", ["float32", "bfloat16"])
     assert len(all_) == 2 * len(few) + 2
     assert all_["PyTorch, compiled, channels last, bfloat16"] == (
