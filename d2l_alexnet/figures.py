@@ -75,9 +75,8 @@ def curves(history: Sequence[dict], published: Sequence[dict] = ()) -> Figure:
     figure = Figure(figsize=(10.5, 4), layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1))
     panels = figure.subplots(1, 2 + (len(rates) > 1))
     for rows, source, style in ((history, "", {}), (published, ", published", PUBLISHED)):
-        for key, axes in zip(("loss", "learning_rate"), panels[::2]):
-            base = LOSS if key == "loss" else RATE
-            _plot(axes, rows, key, _label("running", source, key, history), {**base, **style})
+        for key, axes, base in zip(("loss", "learning_rate"), panels[::2], (LOSS, RATE)):
+            _plot(axes, rows, key, "", {**base, **style})
         for key, (label, base) in ACCURACIES.items():
             _plot(panels[1], rows, key, _label(label, source, key, history), {**base, **style})
     for axes, name in zip(panels, ("Training loss (nats)", "Accuracy", "Learning rate")):
@@ -96,7 +95,7 @@ def curves(history: Sequence[dict], published: Sequence[dict] = ()) -> Figure:
 
 def _label(label: str, source: str, key: str, history: Sequence[dict]) -> str:
     """Return the label of a line; none for a published line beside ours, which is explained."""
-    hidden = key != "loss" and source and any(key in row for row in history)
+    hidden = source and any(key in row for row in history)
     return "_published" if hidden else label + source
 
 
@@ -119,19 +118,29 @@ def _bars_of_one_epoch(row: dict, published: Sequence[dict]) -> Figure:
     known = [(key, label) for key, (label, _) in ACCURACIES.items() if key in row]
     figure = Figure(figsize=(7, 1.2 + 0.45 * len(known)), layout="constrained")
     axes = figure.subplots()
-    for place, (key, label) in enumerate(known):
-        axes.barh(label, row[key], color=ACCURACIES[key][1]["color"])
-        axes.text(row[key], place, f" {row[key]:.1%}", va="center")
+    labels = [label for _, label in known]
+    colors = [ACCURACIES[key][1]["color"] for key, _ in known]
+    _percent_bars(axes, labels, [row[key] for key, _ in known], colors)
+    for place, (key, _) in enumerate(known):
         for other in published:
             if key in other:
                 axes.plot(other[key], place, "kd", fillstyle="none", label=f"published {key}")
+    axes.set_xlabel("accuracy" + (" (diamond: published)" if axes.get_lines() else ""))
+    axes.set_title(f"One epoch: training loss {row['loss']:.3f}")
+    return figure
+
+
+def _percent_bars(
+    axes: Axes, labels: Sequence[str], values: Sequence[float], colors: Sequence[str]
+) -> None:
+    """Draw fractions as bars with their percentages, the first one on top."""
+    axes.barh(labels, values, color=colors)
+    for place, value in enumerate(values):
+        axes.text(value, place, f" {value:.1%}", va="center")
     axes.set_xlim(0, 1.15)
     axes.set_xticks(np.linspace(0, 1, 6))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.invert_yaxis()
-    axes.set_xlabel("accuracy" + (" (diamond: published)" if axes.get_lines() else ""))
-    axes.set_title(f"One epoch: training loss {row['loss']:.3f}")
-    return figure
 
 
 def compare(histories: Mapping[str, Sequence[dict]], published: Sequence[dict]) -> Figure:
@@ -399,10 +408,10 @@ def _waterfall(row: dict) -> Figure:
     levels = np.cumsum([start, *parts.values()])
     bottoms = [0, *np.minimum(levels[:-1], levels[1:]), 0]
     heights = [start, *np.abs(np.diff(levels)), end]
-    colors = [ACCURACIES["running_train_accuracy"][1]["color"], *PART_COLORS.values()]
+    first, last = (ACCURACIES[f"{key}_accuracy"][1]["color"] for key in ("running_train", "test"))
+    colors = [first, *PART_COLORS.values(), last]
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()
-    colors += [ACCURACIES["test_accuracy"][1]["color"]]
     axes.bar(names, heights, 0.6, bottoms, color=colors)
     points = [f"{start:.1%}", *(f"{100 * part:+.1f} points" for part in parts.values())]
     for place, (top, text) in enumerate(zip(np.add(bottoms, heights), [*points, f"{end:.1%}"])):
@@ -646,12 +655,7 @@ def probabilities(values: np.ndarray, classes: Sequence[str]) -> Figure:
     order = np.argsort(-values, kind="stable")
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     axes = figure.subplots()
-    axes.barh([classes[i] for i in order], values[order], color=[RIGHT] + ["#BBBBBB"] * len(order))
-    for place, value in enumerate(values[order]):
-        axes.text(value, place, f" {value:.1%}", va="center")
-    axes.set_xlim(0, 1.15)
-    axes.set_xticks(np.linspace(0, 1, 6))
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.invert_yaxis()
+    colors = [RIGHT] + ["#BBBBBB"] * (len(order) - 1)
+    _percent_bars(axes, [classes[i] for i in order], values[order].tolist(), colors)
     axes.set_title(f"{classes[order[0]]}: {values[order[0]]:.1%}")
     return figure
