@@ -9,7 +9,7 @@ from pathlib import Path
 
 from d2l_alexnet.runtime import supported
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 try:
     if supported.unsupported_reason():  # before imports that fail on an old Python

@@ -140,7 +140,7 @@ LECTURE = Recipe(
 
 # The same layers and image size, in a minute or two on two cores with AVX-512. The differences:
 # - one epoch of 4,480 images, in batches of 32: 140 steps;
-# - no dropout: no image is seen twice, so the net cannot memorize images over epochs;
+# - no dropout;
 # - initial weights for ReLUs (He et al., 2015), so that the net learns from the first steps on;
 # - Adam, with averages over the last 5 gradients and 50 squared gradients, as the steps are few;
 # - a learning rate that rises for a tenth of the steps, then falls to 0.

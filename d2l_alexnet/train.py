@@ -41,7 +41,7 @@ minutes on two cores with AVX-512, and about 40 minutes on two cores without AVX
 the same net for one epoch of 4,480 images. It takes one to six minutes on two cores. "lenet" trains
 LeNet for five epochs of some seconds each. "cifar10-alexnet" and "cifar10-convnet" train the nets
 of the second lecture, for 200 and for 50 epochs. Every run measures its first batches. Then it
-prints how long an epoch takes."""
+prints how long an epoch takes. A run that is resumed after its first epoch does not."""
 
 
 def train(
