@@ -34,9 +34,9 @@ OTHER_RATE = "different learning rate"
 COMPARISON = (
     "Each table has the name of a recipe; [commands.md](commands.md#train) lists the recipes. "
     "Differences from the published results are in brackets. If our run cuts the learning rate in "
-    "another epoch than the published run, epochs are compared that are equally many epochs after "
-    "the cut. The cell then names our epoch. *Different learning rate* means: no epoch of our run "
-    "can be compared with this published epoch."
+    "another epoch than the published run, our epoch n after the cut is compared with the "
+    "published epoch n after the cut. The cell then names our epoch. *Different learning rate* "
+    "means: no epoch of our run can be compared with this published epoch."
 )
 REACHING = (
     "The table shows how many training images were needed to reach the lecture's first and last "
@@ -48,9 +48,9 @@ REACHING = (
 SPEED = (
     "The table shows the speed of our code in images/s, and the speed of our code divided by the "
     "speed of other code. All numbers are medians. The ranges of the quotients are in brackets. "
-    "The speed of PyTorch is the speed of its fastest variant: eager or compiled, in either memory "
-    "format, in float32 or bfloat16. The limit is the speed of the fastest matrix product on the "
-    "same machine. A convolution can be a little faster than this limit: "
+    "The speed of PyTorch in a number format is the speed of its fastest variant: eager or "
+    "compiled, in either memory format. The limit is the speed of the fastest matrix product on "
+    "the same machine. A convolution can be a little faster than this limit: "
     "[benchmarks/NOTES.md](../benchmarks/NOTES.md#by-layer) explains why."
 )
 BENCHMARKS = {  # file, and what it measured
@@ -197,8 +197,8 @@ def table(head: Sequence, rows: Iterable[Sequence]) -> str:
 def comparison(recipe: Recipe, all_runs: Iterable[Run]) -> str:
     """Write a table of a recipe's published and measured results by epoch.
 
-    Our run may cut the learning rate in another epoch than the published run. After a cut, epochs
-    are compared that are equally many epochs after the cut.
+    Our run may cut the learning rate in another epoch than the published run. Then our epoch n
+    after the cut is compared with the published epoch n after the cut.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ def _measured(run: Run, published: dict, key: str, digits: int) -> str:
 
 
 def comparable(epoch: int, published: Sequence[dict], history: Sequence[dict]) -> int | None:
-    """Find our epoch to compare with a published one: equally many epochs after the cut.
+    """Find our epoch to compare with a published one: as many epochs after the cut as that one.
 
     Returns
     -------
@@ -372,25 +372,26 @@ def format_table(all_runs: Sequence[Run]) -> str:
     The standard error is of the mean of the differences, one for each seed.
     """
     pairs: dict[str, list[tuple[float, float]]] = {}
-    for single in all_runs:
-        for half in of_recipe(all_runs, replace(single.recipe, dtype="bfloat16")):
-            if half is not single and half.options.seed == single.options.seed:
-                name = single.name.rpartition(", seed")[0]
-                last = [run.history[-1]["test_accuracy"] for run in (single, half)]
+    for float32_run in all_runs:
+        name = float32_run.name.rpartition(", seed")[0]
+        for bfloat16_run in of_recipe(all_runs, replace(float32_run.recipe, dtype="bfloat16")):
+            same_seed = bfloat16_run.options.seed == float32_run.options.seed
+            if same_seed and bfloat16_run is not float32_run:
+                last = [run.history[-1]["test_accuracy"] for run in (float32_run, bfloat16_run)]
                 pairs.setdefault(name, []).append((last[0], last[1]))
     rows = [[name, len(both), *_differences(*zip(*both))] for name, both in pairs.items()]
     return table(["recipe", "seeds", *FORMATS, "bfloat16 minus float32"], rows) if rows else ""
 
 
-def _differences(single: Sequence[float], half: Sequence[float]) -> list[str]:
+def _differences(float32: Sequence[float], bfloat16: Sequence[float]) -> list[str]:
     """Write the means in both formats with their ranges, and the mean difference."""
-    differences = [b - a for a, b in zip(single, half)]
+    differences = [b - a for a, b in zip(float32, bfloat16)]
     text = f"{statistics.mean(differences):+.4f}"
     if len(differences) > 1:
         error = statistics.stdev(differences) / math.sqrt(len(differences))
         text += f" ± {error:.4f} (standard error)"
     cells = []
-    for values in (single, half):
+    for values in (float32, bfloat16):
         limits = f" ({min(values):.4f} to {max(values):.4f})" if len(values) > 1 else ""
         cells.append(f"{statistics.mean(values):.4f}{limits}")
     return [*cells, text]
@@ -419,13 +420,14 @@ def speed_table(benchmarks: str | Path) -> str:
         Folder of the benchmarks' JSON files. If a file is missing, its benchmark was not run.
     """
     head = ["command", "format", "images/s", "÷ ours in float32", "÷ lecture's code"]
-    head += ["÷ lecture's code, one thread per core", "÷ PyTorch", "÷ limit", "machine"]
+    head += ["÷ lecture's code, one thread per core", *(f"÷ PyTorch, {each}" for each in FORMATS)]
+    head += ["÷ limit", "machine"]
     rows = []
     for name, command in BENCHMARKS.items():
         path = Path(benchmarks, f"{name}.json")
         benchmark = read_benchmark(path) if path.exists() else None
         if benchmark is None:
-            rows.append([f"`{command}`", NOT_RUN, *[""] * 7])
+            rows.append([f"`{command}`", NOT_RUN, *[""] * (len(head) - 2)])
             continue
         for ours in benchmark["images_per_second"]:
             if ours.startswith("ours"):
@@ -437,19 +439,29 @@ def _speed(benchmark: dict[str, Any], ours: str) -> list[str]:
     """Write the cells of ours in one format: speed, ratios, fraction of the limit, machine."""
     rates = benchmark["images_per_second"]
     ratios = {name: [a / b for a, b in zip(rates[ours], rates[name])] for name in rates}
-    pytorch = [ratios[name] for name in ratios if name.startswith("PyTorch")]
     roof = benchmark.get("rooflines", {}).get(ours)
     on = "{cpu}, {cores} cores, {vectors}; {rounds} rounds"
     return [
-        "bfloat16" if ours.endswith("bfloat16") else "float32",
+        _format(ours),
         f"{statistics.median(rates[ours]):,.0f}",
         _spread(ratios["ours"]) if ours != "ours" else "",
         _spread(ratios.get("lecture's way", ())),
         _spread(ratios.get("lecture's way, one thread per core", ())),
-        _spread(min(pytorch, key=statistics.median)) if pytorch else "",
+        *(_spread(_smallest(ratios, "PyTorch", dtype)) for dtype in FORMATS),
         f"{roof['multiply_adds_per_second'] / roof['limit']:.2f}" if roof else "",
         on.format(**benchmark["machine"], rounds=len(rates[ours])),
     ]
+
+
+def _format(contestant: str) -> str:
+    """Return the number format of a contestant. Names of float32 contestants do not have it."""
+    return "bfloat16" if contestant.endswith("bfloat16") else "float32"
+
+
+def _smallest(ratios: dict[str, list[float]], start: str, dtype: str) -> Sequence[float]:
+    """Return the ratios to the fastest contestant of this kind and format; empty if none ran."""
+    of_kind = [ratios[name] for name in ratios if name.startswith(start) and _format(name) == dtype]
+    return min(of_kind, key=statistics.median, default=())
 
 
 def _spread(values: Sequence[float] = ()) -> str:
@@ -485,29 +497,45 @@ def expectation(all_runs: Sequence[Run], benchmarks: str | Path) -> str:
     if not runs:
         return ""
     first = runs[0]
-    said = f"On {first.settings['device']}, the epoch of `make train` took {' and '.join(took)}. "
+    said = f"On {_device(first, benchmarks)}, the epoch of `make train` took {' and '.join(took)}. "
     said += "The installation and the start of the command take additional time."
     if lecture:
-        said += f" The lecture's own five epochs take about {' and '.join(lecture)}."
+        said += f" The lecture's own five epochs take about {' and '.join(lecture)}, "
+        said += "without the tests."
     line = lecture_line(first.history[-1])
     return f"{said} In {first.recipe.dtype} `make train` prints:\n`{line}`"
+
+
+def _device(run: Run, benchmarks: str | Path) -> str:
+    """Name a run's device, with its vector instructions if a benchmark of this CPU knows them."""
+    device, path = run.settings["device"], Path(benchmarks, f"training-{run.recipe.name}.json")
+    machine = read_benchmark(path)["machine"] if path.exists() else {}
+    cpu, comma, threads = device.partition(", ")
+    known = f" with {machine['vectors']}" if machine.get("cpu") == cpu else ""
+    return f"{cpu}{known}{comma}{threads}"
 
 
 def _headline(recipe: Recipe, ours: Sequence[Run]) -> list[str]:
     """Write three cells of the short table: training images, published accuracy, ours."""
     published = [row["test_accuracy"] for row in recipe.published if "test_accuracy" in row]
     images = f"{recipe.num_epochs} × {recipe.train_size:,}"
-    cells = [images, f"{published[-1]:.3f}" if published else ""]
-    last = [run.history[-1]["test_accuracy"] for run in ours if not run.unfinished]
-    if len(last) > 1:
-        limits = f"{min(last):.3f} to {max(last):.3f}"
-        return [*cells, f"{statistics.median(last):.3f} ({limits}, {len(last)} runs)"]
-    if last:
-        return [*cells, f"{last[0]:.3f}"]
-    return [
-        *cells,
-        f"{ours[0].history[-1]['test_accuracy']:.3f} after {ours[0].progress}" if ours else NOT_RUN,
-    ]
+    return [images, f"{published[-1]:.3f}" if published else "", _accuracy(ours)]
+
+
+def _accuracy(ours: Sequence[Run]) -> str:
+    """Write our last test accuracy: of each format if the seed is the same, or over the seeds."""
+    finished = [run for run in ours if not run.unfinished]
+    last = [run.history[-1]["test_accuracy"] for run in finished]
+    if not ours:
+        return NOT_RUN
+    if not finished:
+        return f"{ours[0].history[-1]['test_accuracy']:.3f} after {ours[0].progress}"
+    if len(last) == 1:
+        return f"{last[0]:.3f}"
+    if len({run.options.seed for run in finished}) == 1:
+        return ", ".join(f"{x:.3f} in {run.recipe.dtype}" for x, run in zip(last, finished))
+    limits = f"{min(last):.3f} to {max(last):.3f}"
+    return f"{statistics.median(last):.3f} ({limits}, {len(last)} runs)"
 
 
 def _log(ours: Sequence[Run]) -> str:
@@ -558,7 +586,7 @@ def descent_details(results: str | Path) -> str:
     head = ["run", f"lowest loss before epoch {cut}", f"loss in epoch {cut - 1}"]
     compared = f"epochs {cut} to {cut + AFTER_CUT - 1}"
     head += [f"lowest loss in {compared}", f"highest loss in {compared}"]
-    head += ["number of these epochs that were run"]
+    head += [f"epochs run, of {AFTER_CUT}"]
     return table(head, rows)
 
 
@@ -572,9 +600,11 @@ def machines_details(results: str | Path) -> str:
     """
     path, rates = Path(results, "benchmarks", "training.json"), {}
     if path.exists():
-        for name, rounds in read_benchmark(path)["images_per_second"].items():
+        benchmark = read_benchmark(path)
+        cores = f"{benchmark['machine']['cores']} CPU cores"
+        for name, rounds in benchmark["images_per_second"].items():
             if name.startswith("ours"):
-                rates[name.replace("ours", "2 CPU cores")] = statistics.median(rounds)
+                rates[name.replace("ours", cores)] = statistics.median(rounds)
     seconds = min(row["seconds"] for row in LECTURE.published)
     rates["the lecture's GPU"] = LECTURE.train_size / seconds
     head = ["one machine", "link", *(f"{n} machines" for n in MACHINES)]

@@ -117,6 +117,24 @@ def test_the_short_table_says_how_far_a_run_is_and_how_far_its_seeds_lie_apart(t
     ]
 
 
+def test_two_formats_of_one_seed_are_no_spread_and_the_cpus_vectors_are_named(tmp_path):
+    for dtype, accuracy in (("float32", 0.81), ("bfloat16", 0.82)):
+        recipe = dataclasses.replace(QUICK, dtype=dtype)
+        make_run(tmp_path / dtype, recipe, [accuracy])
+        path = tmp_path / dtype / "args.json"
+        settings = dict(json.loads(path.read_text()), device="A CPU, 2 threads")
+        path.write_text(json.dumps(settings))
+    (tmp_path / "benchmarks").mkdir()
+    for recipe, speeds in (("training", [500.0]), ("training-quick", [100.0])):
+        machine = dict(cpu="A CPU", cores=2, vectors="AVX-512")
+        figures = dict(machine=machine, images_per_second={"ours": speeds})
+        (tmp_path / "benchmarks" / f"{recipe}.json").write_text(json.dumps(figures))
+    said = report.summary(tmp_path)
+    assert said.startswith("On A CPU with AVX-512, 2 threads, the epoch of `make train` took 1.0 ")
+    assert " five epochs take about 10 minutes in float32, without the tests. " in said
+    assert " | 0.820 in bfloat16, 0.810 in float32 | " in said
+
+
 def test_a_run_is_named_by_what_it_is(tmp_path):
     for name, recipe, accuracies in (
         ("a", QUICK, [0.81]),
@@ -230,11 +248,11 @@ def test_the_fewest_images_with_which_the_mean_of_the_seeds_reached_an_accuracy(
 
 
 def test_both_formats_are_compared_by_seed(tmp_path):
-    for seed, (single, half) in enumerate([(0.80, 0.81), (0.82, 0.80), (0.81, None)]):
-        make_run(tmp_path / f"single-{seed}", QUICK, [single], seed)
-        if half:
+    for seed, (float32, bfloat16) in enumerate([(0.80, 0.81), (0.82, 0.80), (0.81, None)]):
+        make_run(tmp_path / f"float32-{seed}", QUICK, [float32], seed)
+        if bfloat16:
             recipe = dataclasses.replace(QUICK, dtype="bfloat16")
-            make_run(tmp_path / f"half-{seed}", recipe, [half], seed)
+            make_run(tmp_path / f"bfloat16-{seed}", recipe, [bfloat16], seed)
     assert report.format_table(report.read_runs(tmp_path)).splitlines()[2:] == [
         "| quick | 2 | 0.8100 (0.8000 to 0.8200) | 0.8050 (0.8000 to 0.8100) "
         "| -0.0050 ± 0.0150 (standard error) |"
@@ -249,6 +267,7 @@ def test_the_speed_table_takes_pytorchs_fastest_way_and_has_a_row_for_each_forma
         "lecture's way, one thread per core": [30, 30, 30],
         "PyTorch": [20, 20, 20],
         "PyTorch, channels last": [30, 30, 30],
+        "PyTorch, bfloat16": [66, 66, 66],
     }
     roof = dict(multiply_adds_per_second=80.0, limit=100.0)
     figures = dict(images_per_second=rates, rooflines={"ours": roof})
@@ -257,7 +276,7 @@ def test_the_speed_table_takes_pytorchs_fastest_way_and_has_a_row_for_each_forma
     row, rounded, *others = report.speed_table(tmp_path).splitlines()[2:]
     assert row == (
         "| `python benchmarks/step.py training` | float32 | 33 |  | 2.20 (2.00 to 2.40) "
-        "| 1.10 (1.00 to 1.20) | 1.10 (1.00 to 1.20) | 0.80 "
+        "| 1.10 (1.00 to 1.20) | 1.10 (1.00 to 1.20) | 0.50 (0.45 to 0.55) | 0.80 "
         "| A CPU, 2 cores, AVX2 or less; 3 rounds |"
     )
     assert " | bfloat16 | 66 | 2.00 (2.00 to 2.50) | 4.40 (4.00 to 6.00) | " in rounded
@@ -335,7 +354,8 @@ def test_when_more_machines_pay_is_calculated(tmp_path):
     table = report.machines_details(tmp_path)
     assert "\n| the lecture's GPU | 10 Gbit/s | 0.21 | " in table
     (tmp_path / "benchmarks").mkdir()
-    speeds = {"images_per_second": {"ours": [10], "ours, bfloat16": [20], "PyTorch": [30]}}
-    (tmp_path / "benchmarks" / "training.json").write_text(json.dumps(speeds))
+    speeds = {"ours": [10], "ours, bfloat16": [20], "PyTorch": [30]}
+    figures = dict(machine=dict(cores=4), images_per_second=speeds)
+    (tmp_path / "benchmarks" / "training.json").write_text(json.dumps(figures))
     more = report.machines_details(tmp_path)
-    assert more.count("\n| 2 CPU cores | ") == more.count("\n| 2 CPU cores, bfloat16 | ") == 3
+    assert more.count("\n| 4 CPU cores | ") == more.count("\n| 4 CPU cores, bfloat16 | ") == 3
