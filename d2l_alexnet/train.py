@@ -156,14 +156,7 @@ def _run(
     changed: Collection[str] = (),
 ) -> list[dict]:
     """Load the data, build the net and train it, for `train` and for `resume`."""
-    check_recipe(recipe)
-    check_fields(vars(options), fields(RunOptions))
-    kept = {name: getattr(options, name) for name in SAVED}
-    group.check_same(dict(vars(recipe), published=None, **kept))
-    ctx, why = devices.choose_context(options.ctx)
-    if options.tensorboard:
-        import_tensorboard()  # refused before any work is done
-    precision.prepare(recipe.dtype, ctx)
+    ctx, why = prepare(recipe, options, group)
     net = build_net(recipe)
     train_iter, eval_iters = load(recipe, options, ctx, group)
     own_folder = lock_folder(recipe, options, group, resumed)
@@ -191,6 +184,31 @@ def _run(
     if options.explain_gap:
         print(gap.explain(history))
     return history
+
+
+def prepare(recipe: Recipe, options: RunOptions, group: SingleProcess) -> tuple[list, str]:
+    """Check all settings before any work is done, and prepare the process for the number format.
+
+    Returns
+    -------
+    ctx : list of mxnet.Context
+    why : str
+        The reason for this choice of devices.
+
+    Raises
+    ------
+    InputError
+        When a setting is wrong, or not the same in all processes of the group.
+    """
+    check_recipe(recipe)
+    check_fields(vars(options), fields(RunOptions))
+    kept = {name: getattr(options, name) for name in SAVED}
+    group.check_same(dict(vars(recipe), published=None, **kept))
+    ctx, why = devices.choose_context(options.ctx)
+    if options.tensorboard:
+        import_tensorboard()
+    precision.prepare(recipe.dtype, ctx)
+    return ctx, why
 
 
 def lock_folder(

@@ -183,14 +183,13 @@ def load_data_cifar10(
 def _make_loaders(
     recipe: Recipe, options: RunOptions, ctx: Any, test_batch_size: int
 ) -> tuple[DataLoader, dict[str, DataLoader]]:
-    """Make the loaders of the training, validation and test images."""
+    """Make the loaders of all images. A test batch is at least as large as a training batch."""
     dataset, ctx = DATA_SETS[recipe.data], ctx or mx.cpu()
     if (recipe.augment or recipe.margin) and not dataset.random_crop:
         setting = "--augment" if recipe.augment else f"a margin of {recipe.margin}"
         raise InputError(f"{setting}: {recipe.data} has no random augmentation; omit it")
     train_set, *others = _read(dataset, recipe.train_size, options.data_dir)
-    largest_batch = max(recipe.batch_size, test_batch_size)
-    train_iter = _make_train_loader(train_set, recipe, options, ctx, largest_batch)
+    train_iter = _make_train_loader(train_set, recipe, options, ctx, test_batch_size)
     evaluations = {
         key: _make_test_loader(images, recipe, options, ctx, test_batch_size)
         for key, images in zip(("valid_accuracy", "test_accuracy"), others)
