@@ -489,7 +489,10 @@ def test_another_version_on_a_host_is_named(monkeypatch, package):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("# none\n\n", "the file contains no host"), ("no.such.host.\n", "'no.such.host.' is not a")],
+    [
+        ("# none\n\n", "the file contains no host"),
+        ("no.such.host.\n", "^--hosts: found 'no.such.host.', should be a host "),
+    ],
 )
 def test_bad_host_files_are_named(text, message, tmp_path):
     (tmp_path / "hosts").write_text(text)
