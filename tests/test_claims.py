@@ -125,11 +125,16 @@ def the_fashion_mnist_lecture():
         statistics.mean(row["seconds"] for row in recipe.published) for recipe in (LECTURE, LENET)
     )
     work = alexnet["multiply_adds"] / lenet["multiply_adds"]
+    steps = LENET.num_epochs * math.ceil(LENET.train_size / LENET.batch_size)
     lenet_learns, lenet_seeds = rates("lenet", "learns")
     alexnet_learns, alexnet_seeds = rates("alexnet", "learns")
     alexnet_fails, _ = rates("alexnet", "stands still", "diverges")
     lenet_stands, _ = rates("lenet", "stands still")
-    assert lenet_seeds == alexnet_seeds == {0, 1}  # "two seeds each"
+    assert lenet_seeds == alexnet_seeds == {0, 1, 2}  # "three seeds each"
+    outcomes = [row["outcome"] for row in result("learning_rate") if row["lr"] == 2.7]
+    assert outcomes.count("learns") == 2 and len(outcomes) == 3
+    diverged = [row["outcome"] for row in result("learning_rate") if row["lr"] == 0.9]
+    assert diverged.count("diverges") == 1
     return dict(
         A1=[
             "sides of {}, {}, {} and {}".format(*sides),
@@ -156,6 +161,10 @@ def the_fashion_mnist_lecture():
             f"AlexNet learns at {listed(alexnet_learns)} and not at {listed(alexnet_fails)}, "
             "in 48 steps",
             f"at {LECTURE.lr} too",
+            f"LeNet had {steps:,}, AlexNet 48",
+            "at 0.3 in more steps",
+            "At 0.9",
+            "At 2.7",
         ],
         A5=[f"in {below[0]} of {len(ours)} epochs"],
         A6=[
@@ -197,13 +206,13 @@ def the_cifar10_lecture():
     assert [row["loss"] for row in constant][: highest + 1] == losses[: highest + 1]
     turns = f"{losses[lowest]:.3f}, {losses[highest]:.3f}, "
     rises = [b["loss"] - a["loss"] for each in convnets for a, b in zip(each, each[1:])]
-    paths = (ROOT / "results").rglob("history.jsonl")  # the constant one begins as a copy
-    every = [read_history(path) for path in paths if path.parent.name != "cifar10-alexnet-constant"]
-    long = [[row["loss"] for row in history[:5]] for history in every if len(history) >= 5]
+    lenets = [row for row in result("learning_rate") if row["net"] == "lenet"]
+    stopped = [row for row in lenets if row["losses"][3] > 2.29]
+    assert [row["outcome"] for row in stopped].count("learns") == 1
+    slow = sum(row["lr"] <= 0.1 for row in stopped)
     pairs = [row for row in result("mistakes") if row["data"] == "cifar10"]
     confused = {row["pair"]: f"{row['count']:.0f} ± {row['error']:.0f}" for row in pairs}
     places = [list(confused).index(pair) + 1 for pair in ("cat/dog", "airplane/ship", "cat/frog")]
-    fell = [all(b < a for a, b in zip(first, first[1:])) for first in long]
     return dict(
         B1=["Krizhevsky et al. 2012, section 3.5"],
         B2=[f"{changed[0]}; {changed[1]}, and the fourth layer's {changed[2]}", "4,096 outputs"],
@@ -228,9 +237,15 @@ def the_cifar10_lecture():
         B7=["Krizhevsky et al. 2012, section 4.2", "dropout of 0.5"],
         B8=[f"{MINUTES['alexnet']} min"],
         B9=[
-            f"{sum(fell)} of {len(fell)} runs",
+            f"in {len(stopped)} of {len(lenets)} runs of LeNet, the loss was still above 2.29 "
+            "after epoch 4",
+            "learned in epoch 5",
             f"rose for {highest - lowest} epochs",
             f"from epoch {lowest + 1} to epoch {highest + 1}",
+            f"The {len(lenets)} runs have",
+            "a loss of 2.30",
+            f"stopped {len(stopped)} runs",
+            f"{slow} of the {len(stopped)} runs had a rate of 0.1 or less",
             "see B10",
         ],
         B10=[f"{turns}{losses[-1]:.3f};", f"{turns}then {constant[-1]['loss']:.0e}"],
