@@ -11,6 +11,7 @@ import pytest
 from d2l_alexnet import gap, nets, shapes
 from d2l_alexnet.history import read_history
 from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET, LECTURE, LENET
+from d2l_alexnet.run_folder.settings import read_settings
 
 ROOT = Path(__file__).parents[1]
 VERDICTS = {"holds", "holds in part", "does not hold", "outside what can be run here"}
@@ -69,6 +70,12 @@ def rates(net, *expected):
 def points(row):
     """Overfitting in points."""
     return f"{100 * (row['train_accuracy'] - row['valid_accuracy']):.1f}"
+
+
+def instead(images, row, other):
+    """The accuracies of two runs after their last epochs."""
+    key = dict(validation="valid_accuracy", test="test_accuracy")[images]
+    return f"{images} accuracy {row[key]:.3f} instead of {other[key]:.3f}"
 
 
 def three(value):
@@ -195,9 +202,12 @@ def the_cifar10_lecture():
     convnets = [run("cifar10-convnet"), run("cifar10-convnet-seed1")]
     ends = [history[-1] for history in convnets]
     alexnet, convnet = CIFAR10_ALEXNET.published, CIFAR10_CONVNET.published
-    augmented, plain, crop = (
-        run(f"overfitting/{name}-seed0")[-1] for name in ("augment", "plain", "crop")
+    augmented, plain, crop, dropout = (
+        run(f"overfitting/{name}-seed0")[-1] for name in ("augment", "plain", "crop", "dropout-0.7")
     )
+    path = ROOT / "results/overfitting/crop-seed0/clean.json"
+    crop["train_accuracy"] = json.loads(path.read_text())["clean_train_accuracy"]
+    valid_error = math.sqrt(0.76 * 0.24 / 5_000)
     changed = [pair for pair in zip(channels("alexnet"), channels("alexnet_cifar10"))]
     changed = [f"{a} became {b}" for a, b in changed if a != b]
     losses = [row["loss"] for row in ours]
@@ -229,10 +239,9 @@ def the_cifar10_lecture():
             f"the same {total(layers('alexnet_cifar10', 150)):,} parameters",
         ],
         B6=[
-            f"{points(crop)} points of overfitting instead of",
-            f"{points(plain)},",
-            f"validation accuracy {crop['valid_accuracy']:.3f} instead of "
-            f"{plain['valid_accuracy']:.3f}",
+            instead("validation", crop, plain),
+            instead("test", crop, plain),
+            f"{points(crop)} points of overfitting instead of {points(plain)};",
         ],
         B7=["Krizhevsky et al. 2012, section 4.2", "dropout of 0.5"],
         B8=[f"{MINUTES['alexnet']} min"],
@@ -254,13 +263,12 @@ def the_cifar10_lecture():
             f"after epoch {ours[-1]['epoch']}",
         ],
         B12=[
-            f"{points(augmented)} points of overfitting instead of",
-            f"{points(ends[0])},",
-            f"validation accuracy {augmented['valid_accuracy']:.3f} instead of "
-            f"{ends[0]['valid_accuracy']:.3f}",
-            f"test accuracy {augmented['test_accuracy']:.3f} instead of "
-            f"{ends[0]['test_accuracy']:.3f}",
-            "dropout than 0.5",
+            instead("validation", augmented, ends[0]),
+            instead("test", augmented, ends[0]),
+            "with dropout 0.7 instead of 0.5: "
+            f"{dropout['valid_accuracy']:.3f} and {dropout['test_accuracy']:.3f};",
+            f"was {points(dropout)} points instead of {points(ends[0])} and {points(ends[1])}",
+            f"standard error of {valid_error:.3f}",
         ],
         B13=[
             f"{confused['cat/dog']} of 10,000 test images",
@@ -318,3 +326,28 @@ def test_every_number_is_what_the_logs_say(letter, lecture):
             assert fragment in text, name
             text = text.replace(fragment, "", 1)
         assert not re.search(r"\d", text), (name, text)
+
+
+def test_the_table_about_overfitting_is_what_the_logs_say():
+    lines = (ROOT / "results/overfitting/README.md").read_text().splitlines()
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "| `" in line]
+    assert len(table) == 6
+    for name, _, *cells in table:
+        folder = ROOT / "results/overfitting" / name.strip("`")
+        if not folder.exists():
+            folder = ROOT / "results" / name.strip("`")
+        row, recipe = run(folder)[-1], read_settings(folder)[0]
+        written = three(row["train_accuracy"])
+        clean = folder / "clean.json"
+        if clean.exists():
+            row["train_accuracy"] = json.loads(clean.read_text())["clean_train_accuracy"]
+        known = clean.exists() or not (recipe.augment or recipe.margin)
+        unknown = ["not measured"] * 2
+        first, last = [three(row["train_accuracy"]), points(row)] if known else unknown
+        assert cells == [
+            written,
+            first,
+            three(row["valid_accuracy"]),
+            last,
+            three(row["test_accuracy"]),
+        ]
