@@ -268,8 +268,8 @@ def softmax(y_hat: np.ndarray) -> np.ndarray:
 def write_figures(out: Path, evaluation: Evaluation) -> None:
     """Write figures: the confusion matrix, and the mistakes with the highest confidence."""
     plots = dict(
-        confusion=figures.confusion(evaluation.confusion, evaluation.classes),
-        mistakes=draw_predictions(evaluation, evaluation.mistakes()),
+        confusion=lambda: figures.confusion(evaluation.confusion, evaluation.classes),
+        mistakes=lambda: draw_predictions(evaluation, evaluation.mistakes()),
     )
     results.write_figures(out, plots)
 

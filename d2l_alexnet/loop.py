@@ -60,7 +60,7 @@ def fit(
         row["learning_rate"] = training.trainer.learning_rate
         row["seconds"] = training.seconds
         training.finish_epoch(row)
-        callback.on_epoch_end(training, row)
+        callback.on_epoch_end(training, dict(row))  # a copy: callbacks may change it
     callback.on_train_end(training)
     return training.state.history
 

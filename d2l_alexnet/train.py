@@ -23,6 +23,7 @@ from d2l_alexnet.metrics import SplitNet
 from d2l_alexnet.options import RESUMED_WITH, DistributedOptions, RunOptions
 from d2l_alexnet.recipes import RECIPES, Recipe
 from d2l_alexnet.run_folder import checkpoint, folder
+from d2l_alexnet.run_folder.results import write_results
 from d2l_alexnet.run_folder.settings import (
     MAY_CHANGE,
     SAVED,
@@ -167,6 +168,9 @@ def _run(
         if resumed:
             load_checkpoint(training, run, changed, steps=len(train_iter))
         if training.state.epoch > recipe.num_epochs:
+            if group.is_main:  # their last writing may have failed
+                state = training.state
+                write_results(run, net, recipe, state.history, state.losses)
             print(
                 f"{run}: all {recipe.num_epochs} epochs are done; for more, give a larger --epochs"
             )
@@ -322,13 +326,16 @@ def announce(recipe: Recipe, ctx: Sequence, why: str, run: Path) -> None:
 def all_callbacks(
     run: Path, options: RunOptions, callbacks: Iterable[Callback], stop: StopRequest
 ) -> list[Callback]:
-    """List the callbacks of a run. `Progress` prints, which may fail; so it comes after saving."""
+    """List the callbacks of a run. `Progress` prints, which may fail; so it comes after saving.
+
+    Results come before the checkpoint: if the process is killed between the two, the resumed run
+    repeats the end of the epoch, and writes them again.
+    """
     command = resume_command(run, options)
     checkpointer = Checkpointer(run, options.checkpoint_minutes, stop, command)
+    ours = [ResultsWriter(run), *([import_tensorboard()(run)] if options.tensorboard else [])]
     return [
-        ResultsWriter(run),
-        *([import_tensorboard()(run)] if options.tensorboard else []),
-        SavedIfTheyFail(callbacks, checkpointer),
+        SavedIfTheyFail([*ours, *callbacks], checkpointer),
         checkpointer,
         SavedIfTheyFail([Progress()], checkpointer, RunError),
     ]

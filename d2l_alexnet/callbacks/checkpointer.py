@@ -78,13 +78,16 @@ class Checkpointer(Callback):
 class SavedIfTheyFail(CallbackList):
     """Callbacks that may fail, such as a user's. If one fails, the run is saved and ends.
 
+    A failure becomes a `RunError` that says how to resume. A stop that the callback asks for itself
+    (`InputError`, Ctrl-C, `sys.exit`) stays as it is.
+
     Parameters
     ----------
     callbacks : iterable of Callback
     checkpointer : Checkpointer
         Saves the run.
     errors : type
-        Exceptions that are handled so; all others propagate.
+        The exceptions that become a `RunError`.
     """
 
     def __init__(
@@ -100,11 +103,11 @@ class SavedIfTheyFail(CallbackList):
         for callback in self.callbacks:
             try:
                 getattr(callback, method)(*details)
-            except InputError:
-                raise
-            except self._errors as error:
-                ours = isinstance(error, RunError)
-                reason = error if ours else f"{type(callback).__name__}.{method}: {error!r}"
+            except BaseException as error:
                 training = details[0]
                 self._checkpointer.save(training)
+                if isinstance(error, InputError) or not isinstance(error, self._errors):
+                    raise
+                ours = isinstance(error, RunError)
+                reason = error if ours else f"{type(callback).__name__}.{method}: {error!r}"
                 raise RunError(f"{reason}; {self._checkpointer.how_to_resume}") from error

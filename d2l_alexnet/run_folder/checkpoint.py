@@ -20,7 +20,7 @@ import mxnet as mx
 import numpy as np
 
 from d2l_alexnet.distributed.process_group import SINGLE_PROCESS, SingleProcess
-from d2l_alexnet.errors import InputError
+from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.run_folder.folder import writing
 from d2l_alexnet.run_folder.params import check_arrays, check_values, check_weights
 from d2l_alexnet.run_folder.settings import SETTINGS_OF_RUN, settings_of
@@ -69,12 +69,20 @@ def save(
     Raises
     ------
     RunError
-        When it cannot be written, or a weight is not finite. Earlier checkpoints are kept.
+        When it cannot be written, a weight is not finite, or `load` would refuse the state. Earlier
+        checkpoints are kept.
     """
     arrays = {name: array.asnumpy() for name, array in _named_arrays(net, trainer, 0).items()}
     check_weights(arrays, f"step {state.steps}")
-    record = Record(dataclasses.asdict(state), sorted(arrays), settings or {})
-    arrays[STATE] = np.frombuffer(json.dumps(vars(record)).encode(), np.uint8)
+    record = vars(Record(dataclasses.asdict(state), sorted(arrays), settings or {}))
+    try:
+        _check_record(record)
+    except InputError as error:
+        raise RunError(
+            f"step {state.steps}: not saved, because {error}; has a callback changed it? "
+            "Earlier checkpoints are kept"
+        ) from error
+    arrays[STATE] = np.frombuffer(json.dumps(record).encode(), np.uint8)
     path = Path(folder, f"checkpoint-{state.steps:09d}.npz")
     with writing(path) as partial:
         with zipfile.ZipFile(partial, "w") as file:  # np.savez raises twice on a full disk
@@ -212,19 +220,25 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         if len(arrays) < len(members):
             raise ValueError("two arrays have the same name")
         record = parse_json(bytes(arrays.pop(STATE)).decode())
-        check_fields(record, dataclasses.fields(Record), ("state", "arrays"))
+        checked = _check_record(record)
         if sorted(arrays) != record["arrays"]:  # the checksums do not cover zip's own list of files
             raise ValueError("arrays are missing or unexpected")
         check_values(arrays)
-        settings = record.get("settings", {})  # runs of 0.1.0 have none
-        check_fields(settings, SETTINGS_OF_RUN)
-        state = State.from_dict(record["state"])
-        if "dtype" in settings:
-            state.check_dtype(settings["dtype"])
-        return dict(state=state, settings=settings), arrays
+        return checked, arrays
     except Exception as error:  # a damaged file can make the readers raise anything
         why = error if isinstance(error, InputError) else repr(error)
         raise InputError(f"{path}: a damaged checkpoint ({why})") from error
+
+
+def _check_record(record: Any) -> dict[str, Any]:
+    """Check the JSON part of a checkpoint; return its state and settings."""
+    check_fields(record, dataclasses.fields(Record), ("state", "arrays"))
+    settings = record.get("settings", {})  # runs of 0.1.0 have none
+    check_fields(settings, SETTINGS_OF_RUN)
+    state = State.from_dict(record["state"])
+    if "dtype" in settings:
+        state.check_dtype(settings["dtype"])
+    return dict(state=state, settings=settings)
 
 
 def _read_array(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[str, np.ndarray]:

@@ -1,5 +1,6 @@
 import dataclasses
 
+import numpy as np
 import pytest
 from kill_and_resume import result
 from slices import show_slices
@@ -10,7 +11,7 @@ from d2l_alexnet.callbacks.live_curves import LiveCurves
 from d2l_alexnet.callbacks.progress import BATCHES_TO_MEASURE
 from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.recipes import CIFAR10_CONVNET
-from d2l_alexnet.run_folder import checkpoint
+from d2l_alexnet.run_folder import checkpoint, results
 from d2l_alexnet.train import resume, train
 
 # Four steps in an epoch of 256 images; 30 images for validation, 70 for the test.
@@ -113,6 +114,67 @@ def test_a_callback_that_fails_ends_the_run_in_one_line_and_saved(
     state, _ = checkpoint.read(checkpoint.find(run)[0])
     assert state.steps == saved
     resume(run, **HERE)
+    assert result(run) == result(undisturbed)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), InputError("not so")])
+def test_a_callback_that_ends_the_run_by_itself_ends_it_saved(small_cifar10, tmp_path, error):
+    class Ending(Callback):
+        def on_batch_end(self, training):
+            if training.state.steps == 3:
+                raise error
+
+    with pytest.raises(type(error)) as caught:
+        train(SMALL, callbacks=[Ending()], **HERE, out=tmp_path / "run")
+    assert caught.value is error
+    assert checkpoint.read(checkpoint.find(tmp_path / "run")[0])[0].steps == 3
+
+
+def test_a_row_that_a_callback_has_changed_is_not_that_of_the_history(small_cifar10, tmp_path):
+    class Changing(Callback):
+        def on_epoch_end(self, training, row):
+            row.update(mine=np.float32(1), test_accuracy=float("nan"))
+
+    run = tmp_path / "run"
+    history = train(SMALL, callbacks=[Changing()], **HERE, out=run)
+    assert checkpoint.read(checkpoint.find(run)[0])[0].history == history
+    assert all("mine" not in row for row in history)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda history: history.clear(), "steps is 8, which contradicts epoch 3"),
+        (lambda history: history[0].update(mine=1), "row 1 of the history: 'mine' is unknown"),
+        (
+            lambda history: history[0].update(loss=np.float32(1)),
+            "row 1 of the history: loss is .*1.0.*, not a number",
+        ),
+    ],
+)
+def test_a_history_that_a_callback_has_changed_is_not_saved(small_cifar10, tmp_path, change, why):
+    class Changing(Callback):
+        def on_epoch_end(self, training, row):
+            if row["epoch"] == 2:
+                change(training.state.history)
+
+    run = tmp_path / "run"
+    with pytest.raises(RunError, match=f"^step 8: not saved, because {why}.* are kept$"):
+        train(SMALL, callbacks=[Changing()], **HERE, out=run)
+    assert len(resume(run, **HERE)) == 2
+
+
+def test_a_figure_that_fails_loses_nothing(undisturbed, small_cifar10, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(RunError) as caught:
+        patch.setattr(results.figures, "curves", lambda *_: 1 / 0)
+        train(dataclasses.replace(SMALL, num_epochs=1), callbacks=[], **HERE, out=run)
+    assert str(caught.value).startswith("ResultsWriter.on_epoch_end: ZeroDivisionError(")
+    assert f"; saved; to resume: python -m d2l_alexnet.train --resume {run}" in str(caught.value)
+    assert (run / "net.params").exists()
+    assert len(resume(run, **HERE)) == 1  # all epochs are done, but not all files are written
+    assert (run / "curves.png").exists()
+    resume(run, dict(num_epochs=2), **HERE)
     assert result(run) == result(undisturbed)
 
 

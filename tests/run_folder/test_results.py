@@ -1,7 +1,9 @@
+import matplotlib
 import mxnet as mx
 import numpy as np
 import pytest
 from mxnet import gluon
+from PIL import Image
 
 from d2l_alexnet.errors import RunError
 from d2l_alexnet.history import read_history
@@ -61,11 +63,18 @@ def test_losses_are_drawn_by_epoch(tmp_path, net, monkeypatch):
 
 def test_a_rate_that_decays_is_not_drawn_as_cut(tmp_path, net, monkeypatch):
     drawn = []
-    monkeypatch.setattr(results, "write_figures", lambda *_: None)
+    monkeypatch.setattr(results, "write_figures", lambda folder, plots: plots["losses"]())
     monkeypatch.setattr(results.figures, "losses", lambda *arguments: drawn.append(arguments))
     rows = [ROWS[0], dict(ROWS[1], learning_rate=0.001)]
     results.write_results(tmp_path, net, QUICK, rows, [2.5, 2.25])
     assert drawn == [([2.5, 2.25], 1, [])]
+
+
+def test_the_figures_do_not_depend_on_the_users_style(tmp_path, net):
+    with matplotlib.rc_context({"text.usetex": True, "savefig.facecolor": "red"}):
+        results.write_results(tmp_path, net, LECTURE, ROWS, [2.5, 2.25])
+    for path in tmp_path.glob("*.png"):
+        assert Image.open(path).convert("RGB").getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_only_weights_that_are_not_finite_are_not_written(tmp_path, net):
