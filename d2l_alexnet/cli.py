@@ -8,7 +8,7 @@ import dataclasses
 import os
 import signal
 import sys
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable, Iterator, NoReturn
 
 from d2l_alexnet.errors import InputError, Interrupted, RunError
 from d2l_alexnet.validation import describe, is_valid
@@ -138,12 +138,40 @@ def run(main: Callable[[], Any]) -> None:
     - 128 plus the signal's number for Ctrl-C, SIGTERM and SIGHUP, with one line;
     - 1 for any other exception, with Python's traceback.
     """
-    with contextlib.redirect_stdout(Output(sys.stdout)):
+    _open_missing_streams()
+    with contextlib.redirect_stdout(Output(sys.stdout)), _raised_signals():
         try:
             main()
             sys.stdout.flush()
         except (InputError, RunError, KeyboardInterrupt) as error:
             sys.exit(print_error(error if str(error) else "interrupted", status_of(error)))
+
+
+def _open_missing_streams() -> None:
+    """Use /dev/null for a standard stream that is closed, as after ``>&-``; Python has None."""
+    for name, mode in dict(stdin="r", stdout="w", stderr="w").items():
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+@contextlib.contextmanager
+def _raised_signals() -> Iterator[None]:
+    """Raise `Interrupted` for SIGTERM and SIGHUP, as Python raises KeyboardInterrupt for Ctrl-C.
+
+    So what was begun is cleaned up. A signal that the process ignores stays ignored.
+    """
+
+    def interrupt(signum: int, frame: object) -> NoReturn:
+        raise Interrupted(signum, "interrupted")
+
+    raised = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) == signal.SIG_DFL]
+    for signum in raised:
+        signal.signal(signum, interrupt)
+    try:
+        yield
+    finally:
+        for signum in raised:
+            signal.signal(signum, signal.SIG_DFL)
 
 
 class Output:

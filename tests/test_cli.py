@@ -1,5 +1,8 @@
 import dataclasses
+import os
 import signal
+import sys
+import time
 
 import pytest
 
@@ -136,3 +139,42 @@ def test_a_crash_keeps_its_traceback():
 
     with pytest.raises(ZeroDivisionError):
         cli.run(main)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_one_line_and_what_was_begun_is_cleaned_up(sent, capsys, monkeypatch):
+    monkeypatch.setattr(signal, "getsignal", lambda signum: signal.SIG_DFL)  # not as under nohup
+    cleaned = []
+
+    def main():
+        try:
+            os.kill(os.getpid(), sent)
+            time.sleep(60)
+        finally:
+            cleaned.append(True)
+
+    with pytest.raises(SystemExit) as ended:
+        cli.run(main)
+    assert (ended.value.code, cleaned) == (128 + sent, [True])
+    assert capsys.readouterr().err == "d2l_alexnet: interrupted\n"
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        cli.run(lambda: os.kill(os.getpid(), signal.SIGHUP))
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_closed_stream_is_like_dev_null(monkeypatch):
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+
+    def main():
+        print("nobody reads this")
+        print("nor this", file=sys.stderr)
+        assert sys.stdin.buffer.read() == b""
+
+    cli.run(main)

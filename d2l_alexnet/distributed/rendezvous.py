@@ -44,6 +44,9 @@ def prepare(*roles: str) -> None:
             os.environ[name] = address(name, os.environ[name])
     for name, value in HEARTBEAT.items():
         os.environ.setdefault(name, value)
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if callable(signal.getsignal(signum)):  # ps-lite waits in C++, where Python raises nothing
+            signal.signal(signum, signal.SIG_DFL)
     if CONTROL_PIPE in os.environ:
         threading.Thread(target=_follow_control_pipe, daemon=True).start()
 

@@ -42,10 +42,15 @@ def new_folder(recipe: Recipe, out: str | Path | None = None) -> Path:
     """
     out = Path(out or f"runs/{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            out.stat()  # from Python 3.14 on, `exists` raises no error
+        _check_free(out)
     except OSError as error:
         raise InputError(f"--out {out}: {error.strerror}; choose another folder") from error
+    return out
+
+
+def _check_free(out: Path) -> None:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        out.stat()  # from Python 3.14 on, `exists` raises no error
     if out.is_dir() and not all(map(_is_left_over, out.iterdir())):
         raise InputError(f"--out {out}: not empty; choose a new folder")
     if out.exists() and not out.is_dir():
@@ -53,7 +58,6 @@ def new_folder(recipe: Recipe, out: str | Path | None = None) -> Path:
     nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise InputError(f"--out {out}: cannot write in {nearest}; choose another folder")
-    return out
 
 
 @contextlib.contextmanager
@@ -141,7 +145,9 @@ def writing(path: Path) -> Iterator[Path]:
     Raises
     ------
     RunError
-        When the file cannot be written. The temporary file is removed, and `path` is not changed.
+        When the file cannot be written.
+
+    After any error, also Ctrl-C, the temporary file is removed, and `path` is not changed.
     """
     partial = path.with_suffix(PARTIAL)
     try:
@@ -149,10 +155,12 @@ def writing(path: Path) -> Iterator[Path]:
         _sync(partial)
         partial.replace(path)
         _sync(path.parent)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise RunError(f"{path}: cannot write it ({error.strerror or error})") from error
+        if isinstance(error, OSError):
+            raise RunError(f"{path}: cannot write it ({error.strerror or error})") from error
+        raise
 
 
 def _sync(path: Path) -> None:

@@ -53,6 +53,24 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "used"]
 
 
+def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, os.strerror(13))
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    with pytest.raises(InputError, match=f"^--out {tmp_path}: Permission denied; choose another"):
+        folder.new_folder(QUICK, tmp_path)
+
+
+def test_a_current_folder_that_is_gone_is_one_line(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(InputError, match="^--out runs/quick-.*: No such file or directory; choose"):
+        folder.new_folder(QUICK)
+
+
 @pytest.mark.parametrize("begin", [folder.locked, lambda out: folder.created(QUICK, out)])
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, begin):
     (tmp_path / "file").touch()
@@ -127,5 +145,14 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     with pytest.raises(RunError, match="file.txt: cannot write it"), writing as partial:
         partial.write_text("half")
         raise OSError(28, os.strerror(28))
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+    assert (tmp_path / "file.txt").read_text() == "old"
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path):
+    (tmp_path / "file.txt").write_text("old")
+    with pytest.raises(KeyboardInterrupt), folder.writing(tmp_path / "file.txt") as partial:
+        partial.write_text("half")
+        raise KeyboardInterrupt
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
     assert (tmp_path / "file.txt").read_text() == "old"
