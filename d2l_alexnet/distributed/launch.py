@@ -98,6 +98,8 @@ def launch(
     Interrupted
         After Ctrl-C or SIGTERM. The run can be resumed.
     """
+    if any(argument.startswith("--k") for argument in arguments):  # argparse takes the beginning
+        raise InputError("--kvstore: every worker gets dist_sync; omit it")
     names = read_hosts(hosts) if hosts else [LOCALHOST]
     settings = {
         rendezvous.HOST: rendezvous.address("--hosts", names[0]),
@@ -226,6 +228,7 @@ class Job:
         self.running: dict[Role, subprocess.Popen[str]] = {}
         self._readers: dict[Role, threading.Thread] = {}
         self._quiet = False
+        self._output_error = ""
 
     def start(self, role: Role, command: Sequence[str], variables: dict[str, str]) -> None:
         """Start a process, with these variables added to the environment."""
@@ -252,20 +255,29 @@ class Job:
             if role.name == "worker 0":
                 found = re.search(r"Run folder: (.*)$", line)
                 self.folder = found[1] if found else self.folder
-            if not self._quiet:
-                print(f"[{role.name}] {line}", end="", flush=True)
+            if not self._quiet:  # else it is only read, or the process would wait for a reader
+                try:
+                    print(f"[{role.name}] {line}", end="", flush=True)
+                except (OSError, RunError) as error:
+                    self._quiet, self._output_error = True, str(error)
 
     def supervise(self, stop: StopRequest) -> None:
-        """Wait until all workers have finished; raise if a process fails or a stop is requested."""
+        """Wait until all workers have finished; raise if a process fails or a stop is requested.
+
+        If the output cannot be written, as after ``| head -1``, all end as after a signal.
+        """
         signaled = False
         while any(role.kind == "worker" for role in self.running):
-            if stop.signum and not signaled:
+            signum = stop.signum or (signal.SIGTERM if self._output_error else None)
+            if signum and not signaled:
                 signaled = True
-                self._signal_first_worker(stop.signum)
+                self._signal_first_worker(signum)
             for role, process in list(self.running.items()):
                 if process.poll() is not None:
                     self._handle_exit(role, process.returncode, stop)
             time.sleep(0.1)
+        if self._output_error:
+            raise RunError(self._output_error)
 
     def _signal_first_worker(self, signum: int) -> None:
         """Forward a signal to the first worker, which saves the run and ends."""
@@ -283,6 +295,8 @@ class Job:
             return
         self._quiet = True  # the other processes fail too, because of this one
         stop.raise_if_requested(f"stopped; {self._how_to_resume()}")
+        if self._output_error:
+            raise RunError(f"{self._output_error}; {self._how_to_resume()}")
         died = f"{role.name} on {role.host} {describe_status(status)}; all others were ended"
         if status == 2:
             raise InputError(died)

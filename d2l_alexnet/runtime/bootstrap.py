@@ -82,7 +82,7 @@ def prepare() -> None:
         )
     old_modules.install()
     disable_server_on_import()
-    if not os.environ.get("OMP_NUM_THREADS"):  # an empty one is no number
+    if not _are_threads(os.environ.get("OMP_NUM_THREADS", "")):  # OpenMP would take all processors
         os.environ["OMP_NUM_THREADS"] = str(default_threads())
     load_system_libraries()
     if platform.machine() == "aarch64":
@@ -97,6 +97,11 @@ def prepare() -> None:
                 name=PACKAGE,
             )
         load_cuda_libraries()
+
+
+def _are_threads(text: str) -> bool:
+    """Say whether this is a number of threads, or a list with one for each level of nesting."""
+    return all(part.strip().isdecimal() and int(part) > 0 for part in text.split(","))
 
 
 def disable_server_on_import() -> None:

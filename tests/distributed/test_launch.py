@@ -32,6 +32,7 @@ from d2l_alexnet.distributed import launch, process_group
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.evaluate import evaluate
 from d2l_alexnet.history import read_history
+from d2l_alexnet.run_folder import checkpoint
 from d2l_alexnet.runtime.cores import usable_cores
 
 pytestmark = pytest.mark.slow
@@ -431,6 +432,29 @@ def listening_at(*ids):
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     found = [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
     return [socket.inet_ntoa(bytes.fromhex(each[:8])[::-1]) for each in found]
+
+
+def test_when_nobody_reads_on_the_run_is_saved_and_ends(start, mark, small_run, tmp_path):
+    """As with ``| head -1``. The first worker goes on printing until it is signalled."""
+    noisy = UNTIL_SIGNALLED.replace("time.sleep(0.01)", "print('here', flush=True)")
+    code, run = small_run.replace(RUN, noisy + RUN), tmp_path / "run"
+    errors = ["sh", "-c", f'exec "$@" 2> {tmp_path}/errors', "sh"]
+    process = start("--", *SMALL, "--out", run, code=code, wrapper=errors)
+    read_until(process, "] here\n")
+    process.stdout.close()
+    assert process.wait(timeout=300) == 1
+    assert (tmp_path / "errors").read_text() == (
+        "d2l_alexnet: cannot write to standard output (Broken pipe); to resume: python -m d2l_alexn"
+        f"et.distributed.launch --workers 2 --servers 1 -- --resume {run} --num-workers 1\n"
+    )
+    assert checkpoint.read(checkpoint.find(run)[0])[0].steps == 2
+    assert_nothing_is_left(mark)
+
+
+def test_independent_runs_in_one_folder_are_refused(tmp_path):
+    for arguments in (["--kvstore", "device"], ["--kvs=device"]):
+        with pytest.raises(InputError, match="^--kvstore: every worker gets dist_sync; omit it$"):
+            launch.launch(2, 1, [*arguments, "--out", str(tmp_path / "run")])
 
 
 def test_bad_input_of_the_training_ends_all_with_status_2(start, tmp_path):

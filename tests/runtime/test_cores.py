@@ -69,8 +69,13 @@ def test_own_setting_of_threads_is_obeyed(python):
     assert python(THREADS, OMP_NUM_THREADS="3").stdout == "3\n"
 
 
-def test_an_empty_setting_of_threads_is_none(python):
-    assert int(python(THREADS, OMP_NUM_THREADS="").stdout) >= 1
+@pytest.mark.parametrize("setting", ["", "0", "-1", "abc", "2,"])
+def test_a_setting_that_is_no_number_of_threads_is_none(python, setting):
+    assert int(python(THREADS, OMP_NUM_THREADS=setting).stdout) >= 1
+
+
+def test_a_list_of_threads_is_obeyed(python):
+    assert python(THREADS, OMP_NUM_THREADS="3, 2").stdout == "3, 2\n"
 
 
 @pytest.mark.parametrize(
