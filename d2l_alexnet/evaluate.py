@@ -328,7 +328,7 @@ def _class_line(classes: Sequence[str], i: int, row: np.ndarray) -> str:
 
 
 def classify(
-    run: str | Path, paths: Sequence[str | Path], ctx: str = "auto"
+    run: str | Path, paths: str | Path | Sequence[str | Path], ctx: str = "auto"
 ) -> list[Prediction | None]:
     """Classify pictures with the net of a run. Errors of single pictures are printed.
 
@@ -336,7 +336,7 @@ def classify(
     ----------
     run : path
         The run folder.
-    paths : sequence of path
+    paths : path or sequence of path
         See `d2l_alexnet.data.pictures.read_picture`.
     ctx : str
         See `d2l_alexnet.options.RunOptions`.
@@ -352,6 +352,7 @@ def classify(
         For a folder without a valid net.params, for a device that cannot be used, and for a data
         set to whose images pictures cannot be converted.
     """
+    paths = [paths] if isinstance(paths, (str, Path)) else paths
     net, recipe, devices = load_net(run, ctx)
     dataset = DATA_SETS[recipe.data]
     if not dataset.from_picture:

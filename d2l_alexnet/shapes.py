@@ -89,6 +89,8 @@ def trace(net: Any, input_shape: Shape) -> list[Layer]:
         If the input does not fit the net (the message names the smallest square that fits, if there
         is one), or if MXNet cannot compute the net symbolically.
     """
+    if min(input_shape, default=0) < 1:
+        raise InputError(f"input {input_shape} is not a shape: whole numbers above 0")
     try:
         calls = _call_layers(net)
     except Exception as error:  # a net of GluonCV may compute with values, or need more inputs

@@ -202,6 +202,20 @@ def test_a_prediction_names_every_class_the_most_probable_first():
     assert said.count(",") == 9
 
 
+def test_a_single_path_is_one_picture(untrained, tmp_path):
+    Image.new("L", (28, 28), 90).save(tmp_path / "x.png")
+    for path in (tmp_path / "x.png", str(tmp_path / "x.png")):
+        (prediction,) = evaluate.classify(untrained, path, "cpu")
+        assert prediction.path == str(path)
+
+
+def test_a_folder_whose_name_is_not_in_utf8_is_a_run(untrained, tmp_path):
+    run = shutil.copytree(untrained, os.fsdecode(bytes(tmp_path / "run") + b"\xff"))
+    Image.new("L", (28, 28), 90).save(tmp_path / "x.png")
+    both = [evaluate.classify(each, tmp_path / "x.png", "cpu")[0] for each in (run, untrained)]
+    assert (both[0].probabilities == both[1].probabilities).all()
+
+
 def test_a_name_that_is_not_in_utf8_can_be_printed(untrained, tmp_path, capsys):
     path = os.fsdecode(bytes(tmp_path / "boot") + b"\xff.png")
     Image.new("L", (28, 28), 90).save(path)

@@ -218,3 +218,9 @@ def test_on_a_bare_debian_where_opencv_lacks_libraries_the_nets_are_shown(tmp_pa
 def test_training_does_not_import_gluoncv(python):
     done = python("import sys, d2l_alexnet.train; print('gluoncv' in sys.modules)")
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("shape", [(), (-1, 2), (1, 0, 5, 5)])
+def test_what_is_no_shape_is_refused(shape):
+    with pytest.raises(InputError, match="^input .* is not a shape: whole numbers above 0$"):
+        shapes.trace(alexnet(), shape)

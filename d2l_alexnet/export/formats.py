@@ -16,14 +16,13 @@ import mxnet as mx
 import numpy as np
 from mxnet import gluon
 
-from d2l_alexnet.build import input_shape
 from d2l_alexnet.callbacks.progress import watched
 from d2l_alexnet.data.load import load_test_data
 from d2l_alexnet.errors import InputError, RunError
 from d2l_alexnet.evaluate import load_net
 from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import Recipe
-from d2l_alexnet.run_folder.params import read_params
+from d2l_alexnet.run_folder.params import write_params
 
 TOLERANCE = 1e-4  # largest allowed difference of a logit; logits are around 10
 
@@ -53,6 +52,8 @@ def export(run: str | Path, to: str, options: RunOptions | None = None, **keywor
     RunError
         When the exported net's outputs differ, or the files cannot be written.
     """
+    if to not in WRITERS:
+        raise InputError(f"--to {to}: not a format; choose {' or '.join(WRITERS)}")
     net, recipe, ctx = load_net(run, "cpu", dtype="float32")
     options = dataclasses.replace(options or RunOptions(), **keywords)
     with load_test_data(recipe, options, ctx[0]) as test_iter:
@@ -76,23 +77,32 @@ def write_onnx(net: Any, recipe: Recipe, folder: Path) -> Predict:
     except ImportError as error:
         raise InputError(f"--to onnx: pip install 'd2l_alexnet[export]' first ({error})") from error
     model = to_onnx(net, recipe)
-    opset, path = model.opset_import[0].version, folder / "net.onnx"
-    path.write_bytes(model.SerializeToString())
+    opset, content = model.opset_import[0].version, model.SerializeToString()
+    (folder / "net.onnx").write_bytes(content)
     print(f"ONNX opset {opset}, accepted by the checker of onnx {onnx.__version__}")
     print(f"Comparing MXNet {mx.__version__} and onnxruntime {onnxruntime.__version__}", flush=True)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return lambda images, X: session.run(["logits"], {"images": images})[0]
 
 
 def write_symbol(net: Any, recipe: Recipe, folder: Path) -> Predict:
-    """Write net-symbol.json and net-0000.params; return a function that predicts with them."""
-    net(mx.nd.zeros(input_shape(recipe)))  # the first call makes the graph
-    net.export(str(folder / "net"))
-    symbol, weights = folder / "net-symbol.json", folder / "net-0000.params"
-    read_params(weights)  # raises if the disk is full
+    """Write net-symbol.json and net-0000.params; return a function that predicts with them.
+
+    The files are those of `net.export`. MXNet cannot write into a folder whose name is not in
+    UTF-8, and has no error of its own for a full disk.
+    """
+    data = mx.sym.var("data")
+    graph, symbol, weights = net(data), folder / "net-symbol.json", folder / "net-0000.params"
+    others = graph.list_auxiliary_states()
+    parameters = net.collect_params().items()
+    kinds = {name: "aux" if name in others else "arg" for name, _ in parameters}
+    symbol.write_text(graph.tojson())
+    write_params(weights, {f"{kinds[name]}:{name}": p.data().asnumpy() for name, p in parameters})
     with warnings.catch_warnings():  # the type of the input is not known yet
         warnings.filterwarnings("ignore", "Cannot decide type", UserWarning)
-        block = gluon.SymbolBlock.imports(str(symbol), ["data"], str(weights))
+        block = gluon.SymbolBlock(mx.sym.load_json(symbol.read_text()), data)
+    saved = mx.nd.load_frombuffer(weights.read_bytes())
+    block.collect_params().load_dict(saved, cast_dtype=True, dtype_source="saved")
     return lambda images, X: block(X).asnumpy()
 
 

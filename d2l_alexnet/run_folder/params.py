@@ -15,6 +15,7 @@ import struct
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
+import mxnet as mx
 import numpy as np
 
 from d2l_alexnet.errors import InputError, RunError
@@ -160,13 +161,14 @@ def load_params(net: Any, path: str | Path, ctx: Sequence) -> None:
     InputError
         When the file is damaged, or belongs to another net. The net is not changed then.
     """
-    arrays = read_params(path)
+    arrays, parameters = read_params(path), net._collect_params_with_prefix()
     try:
-        check_arrays(arrays, net._collect_params_with_prefix())
+        check_arrays(arrays, parameters)
         check_values(arrays)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    net.load_parameters(str(path), ctx=ctx, ignore_extra=False)
+    for name, parameter in parameters.items():  # MXNet's load_parameters wants a path in UTF-8
+        parameter._load_init(mx.nd.array(arrays[name], dtype=parameter.dtype), list(ctx))
 
 
 def check_arrays(arrays: dict[str, np.ndarray], targets: Mapping[str, Any]) -> None:

@@ -1,5 +1,8 @@
 import dataclasses
+import json
+import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from PIL import Image
 from slices import show_slices
 
 from d2l_alexnet import evaluate, train
+from d2l_alexnet.build import input_shape
 from d2l_alexnet.data import DATA_SETS
 from d2l_alexnet.data.load import load_data
 from d2l_alexnet.data.transforms import transform_of
@@ -131,13 +135,44 @@ def test_onnx_file_predicts_the_same_without_mxnet(small_run, small_data, python
     assert done.stdout == f"{dataset.classes[predicted]}\n"
 
 
-def test_symbol_is_mxnets_own_pair_of_files(small_run, small_data, capsys):
+def test_symbol_is_mxnets_own_pair_of_files(small_run, small_data, tmp_path, capsys):
     capsys.readouterr()
     formats.export(small_run, "symbol", num_workers=0)
     same, *paths = capsys.readouterr().out.splitlines()
     assert same == "the same class for 70 of 70 test images, largest difference of a logit 0.0e+00"
     assert paths == [str(small_run / name) for name in ("net-0000.params", "net-symbol.json")]
     assert all(Path(path).exists() for path in paths)
+    net, recipe, _ = load_net(small_run, "cpu")
+    net(mx.nd.zeros(input_shape(recipe)))
+    net.export(str(tmp_path / "net"))
+    theirs, ours = (
+        [(folder / name).read_bytes() for name in ("net-symbol.json", "net-0000.params")]
+        for folder in (tmp_path, small_run)
+    )
+    assert json.loads(theirs[0]) == json.loads(ours[0])
+    assert theirs[1][16:] == ours[1][16:]  # without the checksum, which MXNet does not write
+
+
+@pytest.mark.parametrize("to", list(formats.WRITERS))
+def test_a_folder_whose_name_is_not_in_utf8_is_a_run(small_run, small_data, tmp_path, to):
+    run = shutil.copytree(small_run, os.fsdecode(bytes(tmp_path / "run") + b"\xff"))
+    for path in Path(run).glob("net[.-][!p]*"):
+        path.unlink()
+    formats.export(run, to, num_workers=0)
+    assert list(Path(run).glob("net[.-][!p]*"))
+
+
+@pytest.mark.parametrize("to", list(formats.WRITERS))
+def test_a_full_disk_is_one_line(small_run, small_data, tmp_path, no_room, to):
+    before = sorted(small_run.iterdir())
+    with pytest.raises(RunError, match="cannot write there .File too large.$"), no_room():
+        formats.export(small_run, to, num_workers=0)
+    assert sorted(small_run.iterdir()) == before
+
+
+def test_an_unknown_format_is_refused(small_run):
+    with pytest.raises(InputError, match="^--to pickle: not a format; choose onnx or symbol$"):
+        formats.export(small_run, "pickle")
 
 
 @pytest.mark.parametrize(
