@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
+from d2l_alexnet import cli
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.runtime.cores import usable_cores
 from d2l_alexnet.runtime.devices import choose_context
@@ -171,7 +172,8 @@ def make_parser(description: str, rounds: int) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=rounds, help="number of rounds")
+    whole = cli.number(int, minimum=1)
+    parser.add_argument("--rounds", type=whole, default=rounds, help="number of rounds")
     parser.add_argument("--out", metavar="FILE", help="JSON file to write")
     return parser
 

@@ -43,7 +43,10 @@ def parse(description: str, name: str) -> argparse.Namespace:
     arguments = parser.parse_args()
     quick = "-quick" * arguments.quick
     arguments.out = arguments.out or Path("runs", f"{name}{quick}")
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    try:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out {arguments.out}: cannot write there ({error.strerror})")
     if arguments.quick:
         use_first_images(train=160, test=64)
     return arguments

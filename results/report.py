@@ -23,6 +23,7 @@ from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import CIFAR10_ALEXNET, LECTURE, LENET, QUICK, RECIPES, Recipe
 from d2l_alexnet.run_folder.folder import writing
 from d2l_alexnet.run_folder.settings import SETTINGS, read_settings
+from d2l_alexnet.validation import check_numbers, parse_json
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- written by python results/report.py -->"
@@ -64,6 +65,7 @@ BENCHMARKS = {  # file, and what it measured
     "evaluation-cifar10-convnet": "python benchmarks/step.py evaluation --recipe cifar10-convnet",
     "loader": "python benchmarks/loader.py",
 }
+MACHINE = "{cpu}, {cores} cores, {vectors}; {rounds} rounds"
 GRADIENTS = 4 * 46_764_746  # bytes of the lecture's net, float32
 LINKS = {"1 Gbit/s": 125e6, "10 Gbit/s": 1.25e9, "100 Gbit/s": 12.5e9}  # bytes/s each way
 MACHINES = (2, 4, 8)
@@ -178,6 +180,8 @@ def read_runs(results: str | Path) -> list[Run]:
     for path in sorted(Path(results).glob(f"*/{SETTINGS}")):
         recipe, options = read_settings(path.parent)
         history = read_history(path.parent / "history.jsonl")
+        if not history:
+            raise InputError(f"{path.parent / 'history.jsonl'}: there is no epoch in it")
         found.append(Run(path.parent, recipe, options, json.loads(path.read_text()), history))
     return found
 
@@ -406,9 +410,17 @@ def read_benchmark(path: Path) -> dict[str, Any]:
         When it is damaged.
     """
     try:
-        return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        benchmark = parse_json(path.read_text("utf-8"))
+        MACHINE.format(**benchmark["machine"], rounds=len(benchmark["images_per_second"]["ours"]))
+        for name, rates in benchmark["images_per_second"].items():
+            check_numbers(name, rates)
+            if min(rates, default=0) <= 0:
+                raise InputError(f"{name} is {rates}, not rates above 0")
+    except KeyError as error:
+        raise InputError(f"{path}: not the results of a benchmark ({error} is missing)") from error
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not the results of a benchmark ({error})") from error
+    return dict(benchmark)
 
 
 def speed_table(benchmarks: str | Path) -> str:
@@ -440,7 +452,6 @@ def _speed(benchmark: dict[str, Any], ours: str) -> list[str]:
     rates = benchmark["images_per_second"]
     ratios = {name: [a / b for a, b in zip(rates[ours], rates[name])] for name in rates}
     roof = benchmark.get("rooflines", {}).get(ours)
-    on = "{cpu}, {cores} cores, {vectors}; {rounds} rounds"
     return [
         _format(ours),
         f"{statistics.median(rates[ours]):,.0f}",
@@ -449,7 +460,7 @@ def _speed(benchmark: dict[str, Any], ours: str) -> list[str]:
         _spread(ratios.get("lecture's way, one thread per core", ())),
         *(_spread(_smallest(ratios, "PyTorch", dtype)) for dtype in FORMATS),
         f"{roof['multiply_adds_per_second'] / roof['limit']:.2f}" if roof else "",
-        on.format(**benchmark["machine"], rounds=len(rates[ours])),
+        MACHINE.format(**benchmark["machine"], rounds=len(rates[ours])),
     ]
 
 

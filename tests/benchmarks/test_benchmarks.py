@@ -260,3 +260,11 @@ def test_the_chart_shows_the_medians_and_their_ratios(benchmarks):
     assert [bar.get_width() for bar in axes.patches] == [10, 25, 50]
     written = {text.get_text().strip() for text in axes.texts}
     assert written == {"10", "25", "50", "4.00 ×", "2.00 ×"}
+
+
+@pytest.mark.parametrize("rounds", ["0", "-1", "x"])
+def test_there_is_at_least_one_round(harness, rounds, capsys):
+    with pytest.raises(SystemExit) as ended:
+        harness.make_parser("A benchmark.", rounds=5).parse_args(["--rounds", rounds])
+    assert ended.value.code == 2
+    assert "is not a whole number that is at least 1" in capsys.readouterr().err

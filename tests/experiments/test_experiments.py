@@ -205,3 +205,13 @@ def test_committed_runs_are_found(load):
 def test_mxnet_is_imported_after_the_package(path):
     imports = re.findall(r"^(?:import|from) (mxnet|d2l_alexnet|runs)\b", path.read_text(), re.M)
     assert imports[0] != "mxnet"
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(load, monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["mistakes.py", "--out", str(tmp_path / "file")])
+    with pytest.raises(SystemExit) as ended:
+        load("runs").parse("About.", "mistakes")
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"--out {tmp_path}/file: cannot write there (File exists)" in line

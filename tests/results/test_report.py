@@ -18,6 +18,17 @@ from d2l_alexnet.recipes import CIFAR10_ALEXNET, CIFAR10_CONVNET, LECTURE, LENET
 from d2l_alexnet.run_folder.settings import write_settings
 
 ROOT = Path(__file__).parents[2]
+MACHINE = dict(cpu="A CPU", cores=2, vectors="AVX2 or less")
+BAD_RATES = (
+    3,
+    [],
+    {},
+    dict(other=[1]),
+    dict(ours=3),
+    dict(ours=[]),
+    dict(ours=[0]),
+    dict(ours="x"),
+)
 
 
 def import_script(path):
@@ -237,7 +248,7 @@ def test_the_fewest_images_with_which_the_mean_of_the_seeds_reached_an_accuracy(
     row = report.reach_table(all_runs, tmp_path).splitlines()[2]
     assert " | 2,100 images: 0.745 (2 seeds) | not run |" in row
     for recipe, speeds in {"training": [90, 100, 110], "training-quick": [20, 50, 60]}.items():
-        figures = json.dumps(dict(images_per_second={"ours": speeds}))
+        figures = json.dumps(dict(machine=MACHINE, images_per_second={"ours": speeds}))
         (tmp_path / f"{recipe}.json").write_text(figures)
     first, last = report.reach_table(all_runs, tmp_path).splitlines()[2:]
     assert first == (
@@ -270,8 +281,7 @@ def test_the_speed_table_takes_pytorchs_fastest_way_and_has_a_row_for_each_forma
         "PyTorch, bfloat16": [66, 66, 66],
     }
     roof = dict(multiply_adds_per_second=80.0, limit=100.0)
-    figures = dict(images_per_second=rates, rooflines={"ours": roof})
-    figures["machine"] = dict(cpu="A CPU", cores=2, vectors="AVX2 or less")
+    figures = dict(machine=MACHINE, images_per_second=rates, rooflines={"ours": roof})
     (tmp_path / "training.json").write_text(json.dumps(figures))
     row, rounded, *others = report.speed_table(tmp_path).splitlines()[2:]
     assert row == (
@@ -312,11 +322,26 @@ def test_a_file_that_is_not_utf8_is_one_line(tmp_path):
         report.put(tmp_path / "README.md", "text")
 
 
-@pytest.mark.parametrize("content", ["", "[1]", "{", "\xff", "[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "[1]", "{", "\xff", "[" * 100_000, "{}", "null"),
+        *(json.dumps(dict(machine=MACHINE, images_per_second=rates)) for rates in BAD_RATES),
+        json.dumps(dict(machine={}, images_per_second=dict(ours=[1]))),
+        json.dumps(dict(images_per_second=dict(ours=[1]))),
+    ],
+)
 def test_a_damaged_benchmark_is_one_line(tmp_path, content):
     (tmp_path / "training.json").write_text(content, "latin-1")
     with pytest.raises(InputError, match="training.json: not the results of a benchmark [^\n]*$"):
         report.speed_table(tmp_path)
+
+
+def test_a_history_without_an_epoch_is_one_line(tmp_path):
+    make_run(tmp_path / "lenet", LENET, [0.8])
+    (tmp_path / "lenet" / "history.jsonl").write_text("")
+    with pytest.raises(InputError, match="history.jsonl: there is no epoch in it$"):
+        report.read_runs(tmp_path)
 
 
 def make_root(folder):
@@ -355,7 +380,7 @@ def test_when_more_machines_pay_is_calculated(tmp_path):
     assert "\n| the lecture's GPU | 10 Gbit/s | 0.21 | " in table
     (tmp_path / "benchmarks").mkdir()
     speeds = {"ours": [10], "ours, bfloat16": [20], "PyTorch": [30]}
-    figures = dict(machine=dict(cores=4), images_per_second=speeds)
-    (tmp_path / "benchmarks" / "training.json").write_text(json.dumps(figures))
+    figures = json.dumps(dict(machine=dict(MACHINE, cores=4), images_per_second=speeds))
+    (tmp_path / "benchmarks" / "training.json").write_text(figures)
     more = report.machines_details(tmp_path)
     assert more.count("\n| 4 CPU cores | ") == more.count("\n| 4 CPU cores, bfloat16 | ") == 3
