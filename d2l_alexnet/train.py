@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import reprlib
 import shlex
 from dataclasses import fields, replace
 from pathlib import Path
@@ -157,6 +158,7 @@ def _run(
     changed: Collection[str] = (),
 ) -> list[dict]:
     """Load the data, build the net and train it, for `train` and for `resume`."""
+    callbacks = check_callbacks(callbacks)
     ctx, why = prepare(recipe, options, group)
     net = build_net(recipe)
     train_iter, eval_iters = load(recipe, options, ctx, group)
@@ -213,6 +215,17 @@ def prepare(recipe: Recipe, options: RunOptions, group: SingleProcess) -> tuple[
         import_tensorboard()
     precision.prepare(recipe.dtype, ctx)
     return ctx, why
+
+
+def check_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
+    """List a user's callbacks; raise `InputError` if one is something else."""
+    if isinstance(callbacks, Callback):
+        raise InputError("callbacks: give a list, also of a single one: callbacks=[...]")
+    callbacks = list(callbacks)
+    for each in callbacks:
+        if not isinstance(each, Callback):
+            raise InputError(f"callbacks: {reprlib.repr(each)} is not a Callback; give an instance")
+    return callbacks
 
 
 def lock_folder(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import re
 import zipfile
@@ -143,6 +144,8 @@ def load(
     ------
     InputError
         When all checkpoints are damaged, or a setting is another one.
+    RunError
+        When a checkpoint cannot be read. It may be undamaged, so none is skipped.
     """
     if group.is_main:
         state, damaged = _load_newest(Path(folder), net, trainer, settings or {})
@@ -174,7 +177,7 @@ def _load_newest(folder: Path, net: Any, trainer: Any, settings: dict) -> tuple[
                 each.rename(each.with_suffix(".damaged"))
         return state, [*damaged.values()]
     if damaged:
-        raise InputError("; ".join(damaged.values()))
+        raise InputError(f"{'; '.join(damaged.values())}; no other one is left, begin a new run")
     return State(), []
 
 
@@ -206,6 +209,8 @@ def read(path: Path) -> tuple[State, dict[str, np.ndarray]]:
     ------
     InputError
         When it is damaged.
+    RunError
+        When it cannot be read.
     """
     record, arrays = _read(path)
     return record["state"], arrays
@@ -226,6 +231,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         check_values(arrays)
         return checked, arrays
     except Exception as error:  # a damaged file can make the readers raise anything
+        # EINVAL: the file names a place before its beginning. Other errors say nothing about it.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise RunError(f"{path}: cannot read it ({error.strerror})") from error
         why = error if isinstance(error, InputError) else repr(error)
         raise InputError(f"{path}: a damaged checkpoint ({why})") from error
 

@@ -131,6 +131,8 @@ def read_settings(
         recipe = _read_recipe(settings["recipe"])
     except FileNotFoundError as error:
         raise InputError(f"{folder}: there is no run; {SETTINGS} is missing") from error
+    except NotADirectoryError as error:
+        raise InputError(f"{folder}: not a folder; give the folder of a run") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not the settings of a run ({error})") from error
     if recipe.name in RECIPES:

@@ -178,6 +178,20 @@ def test_a_figure_that_fails_loses_nothing(undisturbed, small_cifar10, tmp_path,
     assert result(run) == result(undisturbed)
 
 
+@pytest.mark.parametrize(
+    ("callbacks", "error", "why"),
+    [
+        (Callback(), InputError, r"give a list, also of a single one: callbacks=\[...\]$"),
+        ([Callback], InputError, "<class .*Callback'> is not a Callback; give an instance$"),
+        (object(), TypeError, "not iterable"),
+    ],
+)
+def test_what_is_no_callback_is_refused_before_any_work(tmp_path, callbacks, error, why):
+    with pytest.raises(error, match=why):
+        train(SMALL, callbacks=callbacks, **HERE, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_callback_may_refuse_a_run_in_its_own_words(small_cifar10, tmp_path):
     class Refusing(Callback):
         def on_train_begin(self, training):

@@ -435,8 +435,8 @@ def listening_at(*ids):
 
 
 def test_when_nobody_reads_on_the_run_is_saved_and_ends(start, mark, small_run, tmp_path):
-    """As with ``| head -1``. The first worker goes on printing until it is signalled."""
-    noisy = UNTIL_SIGNALLED.replace("time.sleep(0.01)", "print('here', flush=True)")
+    """As with ``| head -1``. The first worker goes on printing until it is signaled."""
+    noisy = UNTIL_SIGNALED.replace("time.sleep(0.01)", "print('here', flush=True)")
     code, run = small_run.replace(RUN, noisy + RUN), tmp_path / "run"
     errors = ["sh", "-c", f'exec "$@" 2> {tmp_path}/errors', "sh"]
     process = start("--", *SMALL, "--out", run, code=code, wrapper=errors)

@@ -330,6 +330,29 @@ def test_a_state_that_cannot_be_is_one_line(saved, change, why):
     assert "\n" not in str(caught.value)
 
 
+def test_a_checkpoint_that_cannot_be_read_is_not_damaged(saved, monkeypatch):
+    net = small_net()
+    checkpoint.save(saved, net, small_trainer(net), state_at(5))
+    before = sorted(path.name for path in saved.iterdir())
+
+    class Forbidden(zipfile.ZipFile):
+        def __init__(self, path):
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(zipfile, "ZipFile", Forbidden)
+    newest, _ = checkpoint.find(saved)
+    with pytest.raises(RunError, match=f"^{newest}: cannot read it .Permission denied.$"):
+        checkpoint.load(saved, net, small_trainer(net))
+    assert sorted(path.name for path in saved.iterdir()) == before
+
+
+def test_if_all_are_damaged_the_line_says_what_to_do(saved):
+    (path,) = checkpoint.find(saved)
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=f"^{path}: a damaged .*; no other one is left, begin a n"):
+        checkpoint.load(saved, small_net(), small_trainer(small_net()))
+
+
 def test_a_second_epoch_can_be(saved):
     """The test above changes only what is wrong."""
     (path,) = checkpoint.find(saved)

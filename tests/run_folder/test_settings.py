@@ -190,3 +190,9 @@ def test_the_first_runs_of_0_1_0_had_fewer_fields(settings, tmp_path):
     del settings["processes"]
     (tmp_path / SETTINGS).write_text(json.dumps(settings))
     assert read_settings(tmp_path)[0] == QUICK
+
+
+def test_the_path_of_the_file_is_not_that_of_the_folder(tmp_path):
+    (tmp_path / "args.json").touch()
+    with pytest.raises(InputError, match="args.json: not a folder; give the folder of a run$"):
+        read_settings(tmp_path / "args.json")
