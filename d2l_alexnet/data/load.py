@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import mxnet as mx
@@ -20,6 +20,7 @@ from d2l_alexnet.data.transforms import transform_of
 from d2l_alexnet.errors import InputError
 from d2l_alexnet.options import RunOptions
 from d2l_alexnet.recipes import CIFAR10_ALEXNET, LECTURE, Recipe
+from d2l_alexnet.validation import check_fields
 
 # The smallest batch size for tests. In small batches, reading the weights of the dense layers would
 # take most of the time.
@@ -51,7 +52,8 @@ def load_data(
     Raises
     ------
     InputError
-        If the data set does not support a setting of the recipe, or cannot be read.
+        If a setting is out of its range or not supported by the data set, or if the data set cannot
+        be read.
     """
     options = options or RunOptions()
     batch_size = max(recipe.batch_size, TEST_BATCH_SIZE)
@@ -80,8 +82,9 @@ def load_test_data(recipe: Recipe, options: RunOptions, ctx: Any = None) -> Data
     Raises
     ------
     InputError
-        If the data set cannot be read.
+        If a setting is out of its range, or the data set cannot be read.
     """
+    _check(recipe, options)
     dataset = DATA_SETS[recipe.data]
     *_, test_set = _read(dataset, recipe.train_size, options.data_dir)
     batch_size = max(recipe.batch_size, TEST_BATCH_SIZE)
@@ -119,7 +122,7 @@ def load_data_fashion_mnist(
     Raises
     ------
     InputError
-        If the data set cannot be read.
+        If a value is out of its range, or the data set cannot be read.
     """
     recipe = replace(LECTURE, batch_size=batch_size, resize=resize, train_size=train_size)
     train_iter, evaluations = _make_loaders(recipe, RunOptions(**options), ctx, batch_size)
@@ -163,10 +166,12 @@ def load_data_cifar10(
     Raises
     ------
     InputError
-        If a crop is larger than the resized image, a batch is larger than the number of training
-        images, or the data set cannot be read.
+        If a value is out of its range, a crop is larger than the resized image, a batch is larger
+        than the number of training images, or the data set cannot be read.
     """
-    if crop > resize:
+    if crop < 1:
+        raise InputError(f"crop is {crop}, not a whole number that is at least 1")
+    if 1 <= resize < crop:
         raise InputError(f"crop {crop} is larger than resize {resize}; choose {resize} or less")
     recipe = replace(
         CIFAR10_ALEXNET,
@@ -184,6 +189,7 @@ def _make_loaders(
     recipe: Recipe, options: RunOptions, ctx: Any, test_batch_size: int
 ) -> tuple[DataLoader, dict[str, DataLoader]]:
     """Make the loaders of all images. A test batch is at least as large as a training batch."""
+    _check(recipe, options)
     dataset, ctx = DATA_SETS[recipe.data], ctx or mx.cpu()
     if (recipe.augment or recipe.margin) and not dataset.random_crop:
         setting = "--augment" if recipe.augment else f"a margin of {recipe.margin}"
@@ -196,6 +202,12 @@ def _make_loaders(
         if len(images)
     }
     return train_iter, evaluations
+
+
+def _check(recipe: Recipe, options: RunOptions) -> None:
+    """Raise `InputError` if a setting is out of its range."""
+    check_fields(vars(recipe), fields(Recipe))
+    check_fields(vars(options), fields(RunOptions))
 
 
 def _read(dataset: DataSet, train_size: int, data_dir: str | None) -> list[Any]:

@@ -116,8 +116,9 @@ def address(name: str, host: str | None) -> str:
     """
     try:
         return str(socket.getaddrinfo(host or "no host", None, socket.AF_INET)[0][4][0])
-    except OSError as error:
-        raise InputError(f"{name}: {_found(host)}, should be a host ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # ValueError: it cannot be a name, such as a..b
+        why = getattr(error, "strerror", error)
+        raise InputError(f"{name}: {_found(host)}, should be a host ({why})") from error
 
 
 def _bind(setting: str, host: str, port: int) -> None:

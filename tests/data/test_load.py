@@ -10,9 +10,11 @@ import pytest
 from mxnet.gluon.data.vision import transforms
 
 from d2l_alexnet.data import loader
-from d2l_alexnet.data.load import load_data_fashion_mnist
+from d2l_alexnet.data.load import load_data_cifar10, load_data_fashion_mnist, load_test_data
 from d2l_alexnet.data.samplers import ShuffledSampler
-from d2l_alexnet.errors import RunError
+from d2l_alexnet.errors import InputError, RunError
+from d2l_alexnet.options import RunOptions
+from d2l_alexnet.recipes import LECTURE
 from d2l_alexnet.runtime.cores import usable_cores
 
 LOADERS = """
@@ -176,3 +178,31 @@ def test_the_first_images_come_in_order_from_the_same_workers(small_data):
             assert train_iter.first(1000, batch_size=30).images == 300
             train_iter.from_batch(1, 0)
             assert same(batches(train_iter), before)
+
+
+@pytest.mark.parametrize("load", [load_data_fashion_mnist, load_data_cifar10])
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        (dict(batch_size=0), "^batch_size is 0, not a whole number that is at least 1"),
+        (dict(batch_size=-1), "^batch_size is -1, not"),
+        (dict(resize=0), "^resize is 0, not"),
+        (dict(train_size=0), "^train_size is 0, not"),
+        (dict(train_size=-1), "^train_size is -1, not"),
+        (dict(num_workers=-1), "^num_workers is -1, not"),
+        (dict(seed=-1), "^seed is -1, not"),
+    ],
+)
+def test_values_that_the_commands_refuse_are_refused(load, settings, why):
+    with pytest.raises(InputError, match=why):
+        load(**dict(dict(batch_size=32), **settings))
+
+
+def test_a_crop_of_nothing_is_refused():
+    with pytest.raises(InputError, match="^crop is 0, not a whole number that is at least 1$"):
+        load_data_cifar10(32, crop=0)
+
+
+def test_the_loader_of_the_test_images_refuses_them_too():
+    with pytest.raises(InputError, match="^num_workers is -1, not a whole number that is at lea"):
+        load_test_data(LECTURE, RunOptions(num_workers=-1))

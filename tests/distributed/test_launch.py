@@ -516,6 +516,7 @@ def test_another_version_on_a_host_is_named(monkeypatch, package):
     [
         ("# none\n\n", "the file contains no host"),
         ("no.such.host.\n", "^--hosts: found 'no.such.host.', should be a host "),
+        ("a..b\n", "^--hosts: found 'a..b', should be a host [^\n]*$"),
     ],
 )
 def test_bad_host_files_are_named(text, message, tmp_path):
