@@ -348,7 +348,8 @@ def all_callbacks(
     checkpointer = Checkpointer(run, options.checkpoint_minutes, stop, command)
     ours = [ResultsWriter(run), *([import_tensorboard()(run)] if options.tensorboard else [])]
     return [
-        SavedIfTheyFail([*ours, *callbacks], checkpointer),
+        SavedIfTheyFail(ours, checkpointer, RunError),
+        SavedIfTheyFail(callbacks, checkpointer),
         checkpointer,
         SavedIfTheyFail([Progress()], checkpointer, RunError),
     ]

@@ -78,8 +78,8 @@ class Checkpointer(Callback):
 class SavedIfTheyFail(CallbackList):
     """Callbacks that may fail, such as a user's. If one fails, the run is saved and ends.
 
-    A failure becomes a `RunError` that says how to resume. A stop that the callback asks for itself
-    (`InputError`, Ctrl-C, `sys.exit`) stays as it is.
+    A failure becomes a `RunError` that says how to resume. Other exceptions stay as they are, also
+    a stop that a callback asks for itself: `InputError`, Ctrl-C, `sys.exit`.
 
     Parameters
     ----------

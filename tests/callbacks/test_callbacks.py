@@ -166,11 +166,9 @@ def test_a_history_that_a_callback_has_changed_is_not_saved(small_cifar10, tmp_p
 
 def test_a_figure_that_fails_loses_nothing(undisturbed, small_cifar10, tmp_path, monkeypatch):
     run = tmp_path / "run"
-    with monkeypatch.context() as patch, pytest.raises(RunError) as caught:
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
         patch.setattr(results.figures, "curves", lambda *_: 1 / 0)
         train(dataclasses.replace(SMALL, num_epochs=1), callbacks=[], **HERE, out=run)
-    assert str(caught.value).startswith("ResultsWriter.on_epoch_end: ZeroDivisionError(")
-    assert f"; saved; to resume: python -m d2l_alexnet.train --resume {run}" in str(caught.value)
     assert (run / "net.params").exists()
     assert len(resume(run, **HERE)) == 1  # all epochs are done, but not all files are written
     assert (run / "curves.png").exists()
