@@ -119,7 +119,7 @@ def the_fashion_mnist_lecture():
     assert larger == [True, True, False, False, False]
     overfitting = [gap.parts(row)["overfitting"] for row in ours]
     errors = [100 * (1 - history[-1]["test_accuracy"]) for history in (published, ours)]
-    (quick,) = run("quick-24000")
+    (quick,) = run("quick-19200")
     images = LECTURE.num_epochs * LECTURE.train_size
     last = three(published[-1]["test_accuracy"])
     lenet, alexnet, lectures = result("lenet_against_alexnet")
@@ -188,7 +188,7 @@ def the_fashion_mnist_lecture():
             f"{published[0]['test_accuracy']:.3f}",
         ],
         A8=[
-            f"{quick['test_accuracy']:.3f} after 24,000 images",
+            f"{quick['test_accuracy']:.3f} after 19,200 images",
             f"published {last} after {images:,}",
             "falls to 0",
         ],
