@@ -216,6 +216,10 @@ def the_cifar10_lecture():
     assert [row["loss"] for row in constant][: highest + 1] == losses[: highest + 1]
     turns = f"{losses[lowest]:.3f}, {losses[highest]:.3f}, "
     rises = [b["loss"] - a["loss"] for each in convnets for a, b in zip(each, each[1:])]
+    pooled: dict[str, list] = {}
+    for row in result("adaptive_pooling"):
+        if "net" in row:
+            pooled.setdefault(row["net"], []).append(row["valid_accuracy"])
     lenets = [row for row in result("learning_rate") if row["net"] == "lenet"]
     stopped = [row for row in lenets if row["losses"][3] > 2.29]
     assert [row["outcome"] for row in stopped].count("learns") == 1
@@ -233,6 +237,9 @@ def the_cifar10_lecture():
             "At 64 × 64 pixels",
             "its input is 1 × 1",
             "An image of 32 × 32 pixels",
+            "is {:.3f} and {:.3f} without them".format(*pooled["alexnet_cifar10_pool1"]),
+            "{:.3f} and {:.3f} with them".format(*pooled["alexnet_cifar10"]),
+            f"standard error is {math.sqrt(0.55 * 0.45 / 1_000):.3f}",
         ],
         B5=[
             "feature map {0} × {0}, pooled to {1} × {1}".format(*feature_map(150)),
