@@ -12,9 +12,9 @@ net has 20,344,650 parameters in place of 57,044,810.
 
 Result for accuracy, n = 2, one core of an AMD EPYC (AVX2), 47 minutes, while other programs ran:
 validation accuracy is 0.539 and 0.553 with the copies, and 0.543 and 0.560 without them. The
-standard error is 0.016. So the copies make no visible difference in these short runs. Without them a
-step has 57 million multiply-adds for an image in place of 94 million. Its time was not measured on
-a quiet machine. The log is in results/adaptive-pooling.
+standard error is 0.016. So the copies make no visible difference in these short runs. A step has 94
+million multiply-adds for an image with the copies, and 57 million without them. The time of a step
+was not measured on a quiet machine. The log is in results/adaptive-pooling.
 
 Both nets are trained with the settings of `quick`, with which a net learns in few steps. They are
 trained for four epochs of the first 9,000 images, in batches of 64. The validation images are 1,000
