@@ -84,7 +84,7 @@ def pytorch_python() -> Path:
     python = PYTORCH_VENV / "bin/python"
     ready = PYTORCH_VENV / "ready"
     if not ready.exists():
-        print(f"Installing {PYTORCH} into {PYTORCH_VENV}", flush=True)
+        print(f"Installing {PYTORCH} into {PYTORCH_VENV}", file=sys.stderr, flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", PYTORCH_VENV], check=True)
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, PYTORCH, "numpy"], check=True)

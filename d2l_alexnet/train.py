@@ -42,8 +42,8 @@ epochs of 60,000 images. An epoch takes 17 s on the lecture's GPU. In float32 it
 minutes on two cores with AVX-512, and about 40 minutes on two cores without AVX-512. "quick" trains
 the same net for one epoch of 4,480 images. It takes one to six minutes on two cores. "lenet" trains
 LeNet for five epochs of some seconds each. "cifar10-alexnet" and "cifar10-convnet" train the nets
-of the second lecture, for 200 and for 50 epochs. Every run measures its first batches. Then it
-prints how long an epoch takes. A run that is resumed after its first epoch does not."""
+of the second lecture, for 200 and for 50 epochs. In its first epoch, a run measures some batches,
+and then prints how long an epoch takes."""
 
 
 def train(
@@ -85,6 +85,7 @@ def train(
         After Ctrl-C or SIGTERM. The run has been saved and can be resumed.
     """
     options = replace(options or RunOptions(), **keywords)
+    # Not in `check_recipe`: older run folders with these settings can still be read.
     if recipe.warmup_steps and not recipe.decay:
         raise InputError(
             f"warmup_steps is {recipe.warmup_steps!r}, but the learning rate warms up only with "

@@ -5,9 +5,9 @@ although they use dropout. How much do more dropout, the random crop and augment
 time do they take? Each run has 50 epochs. The seeds are 0 and 1.
 
 Overfitting is training accuracy minus validation accuracy. The history has the training accuracy on
-images that are cropped at random and augmented, as in the lecture. This accuracy is too low for a
-comparison with other runs. So the accuracy on clean training images is measured too: they are
-prepared like validation images.
+the images as the net is trained on them: cropped at random, as in the lecture, or augmented. This
+accuracy is too low for a comparison with other runs. So the accuracy on clean training images is
+measured too: they are prepared like validation images.
 
 Result so far: training and validation accuracy after 50 epochs, and the time on one core. Other
 programs ran at the same time.

@@ -411,6 +411,7 @@ def read_benchmark(path: Path) -> dict[str, Any]:
     """
     try:
         benchmark = parse_json(path.read_text("utf-8"))
+        # Raises if the tables would lack something.
         MACHINE.format(**benchmark["machine"], rounds=len(benchmark["images_per_second"]["ours"]))
         for name, rates in benchmark["images_per_second"].items():
             check_numbers(name, rates)
@@ -512,7 +513,7 @@ def expectation(all_runs: Sequence[Run], benchmarks: str | Path) -> str:
     said += "The installation and the start of the command take additional time."
     if lecture:
         said += f" The lecture's own five epochs take about {' and '.join(lecture)}, "
-        said += "without the tests."
+        said += "without measuring test accuracy."
     line = lecture_line(first.history[-1])
     return f"{said} In {first.recipe.dtype} `make train` prints:\n`{line}`"
 

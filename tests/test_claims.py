@@ -275,7 +275,10 @@ def the_cifar10_lecture():
             "with dropout 0.7 instead of 0.5: "
             f"{dropout['valid_accuracy']:.3f} and {dropout['test_accuracy']:.3f};",
             f"was {points(dropout)} points instead of {points(ends[0])} and {points(ends[1])}",
-            f"standard error of {valid_error:.3f}",
+            "Validation accuracy was {:.3f} instead of {:.3f} and {:.3f}".format(
+                *(row["valid_accuracy"] for row in (dropout, *ends))
+            ),
+            f"each has a standard error of {valid_error:.3f}",
         ],
         B13=[
             f"{confused['cat/dog']} of 10,000 test images",

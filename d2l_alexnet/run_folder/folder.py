@@ -145,9 +145,8 @@ def writing(path: Path) -> Iterator[Path]:
     Raises
     ------
     RunError
-        When the file cannot be written.
-
-    After any error, also Ctrl-C, the temporary file is removed, and `path` is not changed.
+        When the file cannot be written. After this and any other error, also Ctrl-C, the temporary
+        file is removed, and `path` is not changed.
     """
     partial = path.with_suffix(PARTIAL)
     try:

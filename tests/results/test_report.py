@@ -142,7 +142,9 @@ def test_two_formats_of_one_seed_are_no_spread_and_the_cpus_vectors_are_named(tm
         (tmp_path / "benchmarks" / f"{recipe}.json").write_text(json.dumps(figures))
     said = report.summary(tmp_path)
     assert said.startswith("On A CPU with AVX-512, 2 threads, the epoch of `make train` took 1.0 ")
-    assert " five epochs take about 10 minutes in float32, without the tests. " in said
+    assert (
+        " five epochs take about 10 minutes in float32, without measuring test accuracy. " in said
+    )
     assert " | 0.820 in bfloat16, 0.810 in float32 | " in said
 
 
