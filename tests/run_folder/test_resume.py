@@ -97,7 +97,7 @@ def test_killed_at_any_moment_and_resumed_the_convnet_ends_the_same(cifar10, tmp
 
 
 def all_end(process):
-    """Say whether no process of a run is left. A worker closes its output a moment before it ends."""
+    """Say whether no process of a run is left. A worker closes its output before it ends."""
     end = time.monotonic() + 10
     while process.others() and time.monotonic() < end:
         time.sleep(0.01)
