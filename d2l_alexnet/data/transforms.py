@@ -109,8 +109,9 @@ class RandomTransform(Transform):
             X = augment.rotate(X, numbers[:, 2])
         cropped = augment.crop(X.asnumpy(), self.crop, numbers[:, :2])
         if self.augment:
-            cropped = [*map(augment.flip_and_jitter_color, cropped, numbers[:, 3:])]
-        return as_nd(np.stack(cropped)), y
+            flipped = augment.flip(cropped, numbers[:, 3])
+            cropped = augment.jitter_color(flipped, numbers[:, 4:])
+        return as_nd(cropped), y
 
     def resize_and_crop(self, X: Any) -> Any:
         """Return the batch unchanged: `batchify` has already resized and cropped it."""

@@ -168,23 +168,35 @@ def test_numbers_of_one_half_leave_an_image_as_it_is():
     half = np.full((2, RANDOM_NUMBERS), 0.5)
     rotated = augment.rotate(mx.nd.array(image, dtype=np.uint8), half[:, 2]).asnumpy()
     assert (rotated == image).all()
-    assert (augment.flip_and_jitter_color(image[0], half[0, 3:]) == image[0]).all()
-    flipped = augment.flip_and_jitter_color(image[0], np.array([0.49, 0.5, 0.5, 0.5]))
-    assert (flipped == image[0, :, ::-1]).all()
+    assert (augment.flip(image, half[:, 3]) == image).all()
+    assert (augment.jitter_color(image, half[:, 4:]) == image).all()
+    assert (augment.flip(image, np.array([0.49, 0.5]))[0] == image[0, :, ::-1]).all()
+    assert (augment.flip(image, np.array([0.49, 0.5]))[1] == image[1]).all()
 
 
 def test_color_jitter_by_hand():
-    """A red image of one pixel: brightness times 1.2, contrast and saturation as they are."""
-    image = np.array([[[100, 40, 20]]], np.uint8)
-    brighter = augment.flip_and_jitter_color(image, np.array([0.9, 1.0, 0.5, 0.5]))
-    assert np.abs(brighter[0, 0] - np.array([120, 48, 24])).max() <= 1
+    """Red images of one pixel: brightness times 1.2; saturation times 0, 1.2 and 2."""
+    image = np.array([[[[100, 40, 20]]]], np.uint8)
+    brighter = augment.jitter_color(image, np.array([[1.0, 0.5, 0.5]]))
+    assert np.abs(brighter[0, 0, 0] - np.array([120, 48, 24])).max() <= 1
     gray = 0.299 * 100 + 0.587 * 40 + 0.114 * 20
-    assert np.abs(augment.adjust_saturation(image, 0.0) - gray).max() <= 0.5
-    stronger = augment.adjust_saturation(image, 1.2)[0, 0]
-    assert np.abs(stronger - (gray + 1.2 * (image[0, 0] - gray))).max() <= 0.5
-    assert augment.adjust_saturation(np.array([[[255, 0, 0]]], np.uint8), 2.0).tolist() == [
-        [[255, 0, 0]]
-    ]
+    assert np.abs(augment.adjust_saturation(image, np.float32(0)) - gray).max() <= 0.5
+    stronger = augment.adjust_saturation(image, np.float32(1.2))
+    assert np.abs(stronger - (gray + 1.2 * (image - gray))).max() <= 0.5
+    red = np.array([[[[255, 0, 0]]]], np.uint8)
+    assert augment.adjust_saturation(red, np.float32(2)).tolist() == red.tolist()
+
+
+def test_brightness_and_contrast_are_gluons_bit_for_bit(small_cifar10):
+    (images, _), _ = small_cifar10
+    numbers = np.random.RandomState(0).random_sample((len(images), 3))
+    numbers[:, 2] = 0.5  # Gluon's saturation is wrong
+    for image, each, ours in zip(images, numbers, augment.jitter_color(images, numbers)):
+        brightness, contrast, _ = 1 + augment.JITTER * (2 * each - 1)
+        X = mx.nd.array(image, dtype=np.uint8)
+        X = mx.nd.image.random_brightness(X, min_factor=brightness, max_factor=brightness)
+        X = mx.nd.image.random_contrast(X, min_factor=contrast, max_factor=contrast)
+        assert (X.asnumpy() == ours).all()
 
 
 def test_an_image_is_rotated_around_its_centre():
