@@ -9,12 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
 
-from d2l_alexnet import cli, shapes
+from d2l_alexnet import cli, shapes  # MXNet imports only after the package
+
+# isort: split
+from mxnet import gluon
+
 from d2l_alexnet.build import build_net, input_shape
 from d2l_alexnet.data import DATA_SETS
+from d2l_alexnet.data.loader import DataLoader
+from d2l_alexnet.data.transforms import transform_of
 from d2l_alexnet.errors import InputError
+from d2l_alexnet.evaluate import load_net, predict
 from d2l_alexnet.history import read_history
 from d2l_alexnet.recipes import Recipe
 from d2l_alexnet.run_folder.settings import SETTINGS, read_settings
@@ -122,6 +130,20 @@ def _is_run(folder: Path, recipe: Recipe, seed: int, explain_gap: bool) -> bool:
         return False
     same = (replace(found, name=recipe.name), options.seed) == (recipe, seed)
     return same and options.explain_gap >= explain_gap
+
+
+def accuracy(folder: Path, images: np.ndarray, labels: np.ndarray) -> float:
+    """Measure the accuracy of a run's net on images, which are prepared like test images."""
+    net, recipe, ctx = load_net(folder, "cpu")
+    dataset = DATA_SETS[recipe.data]
+    data_iter = DataLoader(
+        gluon.data.ArrayDataset(images, labels),
+        recipe.batch_size,
+        gluon.data.SequentialSampler(len(images)),
+        transform_of(recipe, dataset),
+        ctx[0],
+    )
+    return predict(net, data_iter, ctx, dataset.classes).correct / len(images)
 
 
 def totals(recipe: Recipe) -> dict[str, int]:

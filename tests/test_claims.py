@@ -16,6 +16,7 @@ from d2l_alexnet.run_folder.settings import read_settings
 ROOT = Path(__file__).parents[1]
 VERDICTS = {"holds", "holds in part", "does not hold", "outside what can be run here"}
 NAMES = [f"A{n}" for n in range(1, 10)] + [f"B{n}" for n in range(1, 17)]
+OVERFITTING = ROOT / "results/overfitting"
 # What is in the lecturers' logs besides `Recipe.published`: minutes of 200 and of 50 epochs.
 MINUTES = dict(alexnet=158.9, convnet=31)
 
@@ -72,10 +73,21 @@ def points(row):
     return f"{100 * (row['train_accuracy'] - row['valid_accuracy']):.1f}"
 
 
-def instead(images, row, other):
-    """The accuracies of two runs after their last epochs."""
-    key = dict(validation="valid_accuracy", test="test_accuracy")[images]
-    return f"{images} accuracy {row[key]:.3f} instead of {other[key]:.3f}"
+def instead(key, rows, others):
+    """The accuracies of two runs and of two other runs."""
+    ours, theirs = (
+        "{:.3f} and {:.3f}".format(*(row[key] for row in each)) for each in (rows, others)
+    )
+    return f"{ours} instead of {theirs}"
+
+
+def end_of(folder):
+    """The last row of a run against overfitting, with the training accuracy on clean images."""
+    row = read_history(folder / "history.jsonl")[-1]
+    if (folder / "clean.json").exists():
+        clean = json.loads((folder / "clean.json").read_text())
+        row["train_accuracy"] = clean["clean_train_accuracy"]
+    return row
 
 
 def three(value):
@@ -202,11 +214,15 @@ def the_cifar10_lecture():
     convnets = [run("cifar10-convnet"), run("cifar10-convnet-seed1")]
     ends = [history[-1] for history in convnets]
     alexnet, convnet = CIFAR10_ALEXNET.published, CIFAR10_CONVNET.published
-    augmented, plain, crop, dropout = (
-        run(f"overfitting/{name}-seed0")[-1] for name in ("augment", "plain", "crop", "dropout-0.7")
+    plain, crop, dropout = (
+        [end_of(OVERFITTING / f"{name}-seed{seed}") for seed in (0, 1)]
+        for name in ("plain", "crop", "dropout-0.7")
     )
-    path = ROOT / "results/overfitting/crop-seed0/clean.json"
-    crop["train_accuracy"] = json.loads(path.read_text())["clean_train_accuracy"]
+    augmented = [end_of(OVERFITTING / name) for name in ("augment-seed0", "augment-only-seed0")]
+    cut = run("overfitting/augment-only-seed0")
+    lost = {}
+    for row in result("shifted_images"):
+        lost.setdefault(row["name"], []).append(100 * row["test_accuracy"])
     valid_error = math.sqrt(0.76 * 0.24 / 5_000)
     changed = [pair for pair in zip(channels("alexnet"), channels("alexnet_cifar10"))]
     changed = [f"{a} became {b}" for a, b in changed if a != b]
@@ -246,9 +262,13 @@ def the_cifar10_lecture():
             f"the same {total(layers('alexnet_cifar10', 150)):,} parameters",
         ],
         B6=[
-            instead("validation", crop, plain),
-            instead("test", crop, plain),
-            f"{points(crop)} points of overfitting instead of {points(plain)};",
+            f"validation accuracy {instead('valid_accuracy', crop, plain)}",
+            f"test accuracy {instead('test_accuracy', crop, plain)}",
+            f"{points(crop[0])} and {points(crop[1])} points of overfitting instead of "
+            f"{points(plain[0])} and {points(plain[1])}",
+            "shifted by 4 pixels",
+            f"{lost['crop'][0] - lost['crop'][4]:.1f} points instead of "
+            f"{lost['plain'][0] - lost['plain'][4]:.1f}",
         ],
         B7=["Krizhevsky et al. 2012, section 4.2", "dropout of 0.5"],
         B8=[f"{MINUTES['alexnet']} min"],
@@ -270,15 +290,15 @@ def the_cifar10_lecture():
             f"after epoch {ours[-1]['epoch']}",
         ],
         B12=[
-            instead("validation", augmented, ends[0]),
-            instead("test", augmented, ends[0]),
-            "with dropout 0.7 instead of 0.5: "
-            f"{dropout['valid_accuracy']:.3f} and {dropout['test_accuracy']:.3f};",
-            f"was {points(dropout)} points instead of {points(ends[0])} and {points(ends[1])}",
-            "Validation accuracy was {:.3f} instead of {:.3f} and {:.3f}".format(
-                *(row["valid_accuracy"] for row in (dropout, *ends))
-            ),
-            f"each has a standard error of {valid_error:.3f}",
+            f"validation accuracy {instead('valid_accuracy', augmented, (ends[0], plain[0]))}",
+            f"test accuracy {instead('test_accuracy', augmented, (ends[0], plain[0]))}",
+            f"dropout 0.7 instead of 0.5: {instead('valid_accuracy', dropout, ends)}",
+            f"test accuracy {instead('test_accuracy', dropout, ends)}",
+            f"{points(augmented[1])} points of overfitting instead of {points(plain[0])}",
+            f"was {points(dropout[0])} and {points(dropout[1])} points instead of "
+            f"{points(ends[0])} and {points(ends[1])}",
+            f"cut in epoch {next(row['epoch'] for row in cut if row['learning_rate'] < 0.1)}",
+            f"a standard error of {valid_error:.3f} each",
         ],
         B13=[
             f"{confused['cat/dog']} of 10,000 test images",
@@ -339,25 +359,20 @@ def test_every_number_is_what_the_logs_say(letter, lecture):
 
 
 def test_the_table_about_overfitting_is_what_the_logs_say():
-    lines = (ROOT / "results/overfitting/README.md").read_text().splitlines()
+    lines = (OVERFITTING / "README.md").read_text().splitlines()
     table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "| `" in line]
-    assert len(table) == 6
+    assert len(table) == 10
     for name, _, *cells in table:
-        folder = ROOT / "results/overfitting" / name.strip("`")
+        folder = OVERFITTING / name.strip("`")
         if not folder.exists():
             folder = ROOT / "results" / name.strip("`")
-        row, recipe = run(folder)[-1], read_settings(folder)[0]
-        written = three(row["train_accuracy"])
-        clean = folder / "clean.json"
-        if clean.exists():
-            row["train_accuracy"] = json.loads(clean.read_text())["clean_train_accuracy"]
-        known = clean.exists() or not (recipe.augment or recipe.margin)
+        recipe, _ = read_settings(folder)
+        history, row = read_history(folder / "history.jsonl"), end_of(folder)
+        written = three(history[-1]["train_accuracy"])
+        known = (folder / "clean.json").exists() or not (recipe.augment or recipe.margin)
         unknown = ["not measured"] * 2
         first, last = [three(row["train_accuracy"]), points(row)] if known else unknown
-        assert cells == [
-            written,
-            first,
-            three(row["valid_accuracy"]),
-            last,
-            three(row["test_accuracy"]),
-        ]
+        rates = {row["learning_rate"]: row["epoch"] for row in reversed(history)}
+        cuts = " and ".join(str(epoch) for epoch in sorted(rates.values()) if epoch > 1) or "never"
+        valid, test = three(row["valid_accuracy"]), three(row["test_accuracy"])
+        assert cells == [written, first, valid, last, test, cuts]

@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -70,7 +71,7 @@ def test_overfitting_compares_clean_training_images(quick, tmp_path):
     plain, augmented = rows(tmp_path / "overfitting.json")
     assert plain["clean_train_accuracy"] == plain["train_accuracy"]
     run = tmp_path / "augment-seed0"
-    net, recipe, ctx = overfitting.load_net(run, "cpu")
+    net, recipe, ctx = overfitting.runs.load_net(run, "cpu")
     recipe = overfitting.replace(recipe, augment=False)
     train_iter, _ = load_data(recipe, RunOptions(num_workers=0))
     right = sum(int((net(X).asnumpy().argmax(axis=1) == y.asnumpy()).sum()) for X, y in train_iter)
@@ -202,6 +203,20 @@ def test_pytorchs_run_goes_on_where_it_was_stopped(load, small_cifar10, tmp_path
     ]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 2
+
+
+def test_images_are_shifted_and_tested(quick, tmp_path):
+    shifted_images = quick("shifted_images", PIXELS=(0, 2))
+    found = rows(tmp_path / "shifted_images.json")
+    assert [(row["name"], row["pixels"]) for row in found] == list(
+        itertools.product(("plain", "crop"), (0, 2))
+    )
+    (not_shifted, *_), history = found, read_history(tmp_path / "plain-seed1/history.jsonl")
+    assert not_shifted["test_accuracy"] == round(history[-1]["test_accuracy"], 4)
+    assert (tmp_path / "shifted_images.png").exists()
+    image = np.arange(6).reshape(1, 2, 3, 1)
+    assert shifted_images.shift(image, 0, 2).reshape(2, 3).tolist() == [[0, 0, 0], [3, 3, 3]]
+    assert shifted_images.shift(image, -1, -1).reshape(2, 3).tolist() == [[4, 5, 5], [4, 5, 5]]
 
 
 def test_lenet_is_measured_beside_alexnet(load, quick, tmp_path, monkeypatch):
