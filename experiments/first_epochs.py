@@ -10,8 +10,8 @@ after epochs 1 and 5. Published: 0.192 and 0.524.
 
 Both frameworks train the same net on the same 45,000 images with the same settings. Only the random
 numbers differ: initial weights, order of the images, crops and dropout. PyTorch has a virtual
-environment of its own; see benchmarks/harness.py. Finished runs are skipped, and a run that was
-stopped is resumed.
+environment of its own, which this command makes if it is missing; see benchmarks/harness.py.
+Finished runs are skipped, and a run that was stopped is resumed.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def train(framework: str, seed: int, out: Path, quick: bool) -> list[dict]:
     """Return the history of a run: from results/, or after training or resuming it."""
     recipe = replace(RECIPE, **(QUICK if quick else {}))
     name = f"{framework.lower()}-seed{seed}"
-    for folder in () if quick else (RESULTS / name, LONGER.get((framework, seed), out)):
-        if (folder / "history.jsonl").exists():
-            return runs.read_history(folder / "history.jsonl")[: recipe.num_epochs]
+    committed = LONGER.get((framework, seed), RESULTS / name) / "history.jsonl"
+    if committed.exists() and not quick:
+        return runs.read_history(committed)[: recipe.num_epochs]
     if framework == "MXNet":
         return runs.train_once(recipe, out / name, seed)
     return train_pytorch(recipe, out / name, seed)

@@ -18,10 +18,13 @@ import torch
 from torch import nn
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import contestant  # noqa: E402
 import pytorch  # noqa: E402
 
 RECIPE = "cifar10-alexnet"
-DROPOUT, RESIZE, CROP = 0.5, 70, 64
+DROPOUT, *_ = contestant.PYTORCH[RECIPE]
+_, RESIZE, MARGIN = contestant.IMAGES[RECIPE]
+CROP = RESIZE - MARGIN
 
 
 def parse() -> argparse.Namespace:
@@ -29,9 +32,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=Path, required=True, help=".npz file with all images")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--batch-size", type=int, required=True)
     return parser.parse_args()
 
 
@@ -111,13 +114,16 @@ def prepare(images: np.ndarray, at_random: bool) -> torch.Tensor:
 
 
 def save(out: Path, net: nn.Module, optimizer: torch.optim.Optimizer, history: list[dict]) -> None:
-    """Write the history, and the state from which the run goes on."""
+    """Write the history, then the state from which the run goes on.
+
+    If it is killed between the two, the epoch is trained again and the history written again.
+    """
+    lines = (json.dumps(row) + "\n" for row in history)
+    (out / "history.jsonl").write_text("".join(lines))
     states = dict(net=net.state_dict(), optimizer=optimizer.state_dict())
     partial = out / "state.pt.partial"
     torch.save(dict(states, generator=torch.get_rng_state(), history=history), partial)
     partial.replace(out / "state.pt")
-    lines = (json.dumps(row) + "\n" for row in history)
-    (out / "history.jsonl").write_text("".join(lines))
 
 
 def load(out: Path, net: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:

@@ -119,7 +119,8 @@ def adjust_contrast(images: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """
     # cumsum adds one value after the other, as Gluon does; sum would round differently.
     sums = np.cumsum((images * GRAY).reshape(len(images), -1), axis=1)[:, -1]
-    means = (sums / np.float32(images[0, ..., 0].size)).reshape(-1, 1, 1, 1)
+    height, width = images.shape[1:3]
+    means = (sums / (height * width)).reshape(-1, 1, 1, 1)
     return (images * factors + (1 - factors) * means).clip(0, 255).astype(np.uint8)
 
 

@@ -211,8 +211,8 @@ def test_images_are_shifted_and_tested(quick, tmp_path):
     assert [(row["name"], row["pixels"]) for row in found] == list(
         itertools.product(("plain", "crop"), (0, 2))
     )
-    (not_shifted, *_), history = found, read_history(tmp_path / "plain-seed1/history.jsonl")
-    assert not_shifted["test_accuracy"] == round(history[-1]["test_accuracy"], 4)
+    history = read_history(tmp_path / "plain-seed1/history.jsonl")
+    assert found[0]["test_accuracy"] == round(history[-1]["test_accuracy"], 4)
     assert (tmp_path / "shifted_images.png").exists()
     image = np.arange(6).reshape(1, 2, 3, 1)
     assert shifted_images.shift(image, 0, 2).reshape(2, 3).tolist() == [[0, 0, 0], [3, 3, 3]]
